@@ -1,0 +1,109 @@
+"""A GPU as the curves see it: its clocks, its power limit, its idle power.
+
+In: facts with their origin. Out: the clock that holds when one asks for another.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+
+from model.curves import Curves
+from model.provenance import STRICT, Origin
+from model.work import Array, Work
+from phasewatt.errors import OutOfRange
+
+_BISECTIONS = 45
+"""Halvings of a clock range: 2000 MHz / 2^45 is far below any clock's resolution."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Gpu:
+    """One kind of GPU.
+
+    Attributes:
+        name: what the driver calls it.
+        sm_mhz_step: distance between two clocks that can be requested.
+        power_limit_w: the limit that an untouched GPU of this kind runs under.
+        idle_power_w: power with a model loaded and nothing to do; None if nobody knows.
+        origins: for each figure above, its kind and source.
+    """
+
+    name: str
+    sm_mhz_step: float
+    power_limit_w: float
+    idle_power_w: float | None
+    origins: dict[str, Origin]
+
+    @model_validator(mode="after")
+    def _physical(self) -> "Gpu":
+        for field in ("sm_mhz_step", "power_limit_w"):
+            if getattr(self, field) <= 0:
+                raise ValueError(f"{field} is {getattr(self, field):g}; expected more than 0")
+        if self.idle_power_w is not None and self.idle_power_w < 0:
+            raise ValueError(f"idle_power_w is {self.idle_power_w:g}; expected 0 or more")
+        return self
+
+    def clocks_mhz(self, curves: Curves) -> Array:
+        """Return the clocks that can be requested inside the calibrated domain, ascending."""
+        low, high = curves.domain.sm_mhz
+        steps = np.arange(np.ceil(low / self.sm_mhz_step), high // self.sm_mhz_step + 1)
+        return np.asarray(steps * self.sm_mhz_step)
+
+    def limit_w(self, curves: Curves, cap_w: float | None = None) -> float:
+        """Return the power that the governor holds this load to, under a cap of ``cap_w``.
+
+        The untouched governor may hold a load below the nominal limit (``governor_limit_w``); a
+        cap above the nominal limit lifts that.
+        """
+        nominal_w = self.power_limit_w if cap_w is None else cap_w
+        if curves.governor_limit_w is None or nominal_w > self.power_limit_w:
+            return nominal_w
+        return min(nominal_w, curves.governor_limit_w)
+
+    def settle(
+        self, requested_mhz: ArrayLike, curves: Curves, work: Work, cap_w: float | None = None
+    ) -> Array:
+        """Return the clock that holds for each step when ``requested_mhz`` is asked for.
+
+        That is the requested clock, or the one at which power equals the limit where the requested
+        one would draw more. Shape: that of the work, or of the requested clocks where power does
+        not depend on the work.
+
+        Raises:
+            OutOfRange: the clock that would hold lies outside the calibrated domain.
+        """
+        low, high = curves.domain.sm_mhz
+        limit_w = self.limit_w(curves, cap_w)
+        if not curves.power.definition.varies_with_work:
+            work = work.at(slice(0, 1))
+        asked, _ = np.broadcast_arrays(
+            np.asarray(requested_mhz, dtype=np.float64), np.empty(work.shape)
+        )
+        at_bottom_w = curves.power_w(work, low)
+        if np.any(at_bottom_w > limit_w):
+            raise OutOfRange(
+                f"a power limit of {limit_w:g} W is below the {float(at_bottom_w.max()):.1f} W "
+                f"that {curves.phase} of {curves.model} draws at {low:g} MHz, its lowest "
+                "calibrated clock"
+            )
+        within = np.minimum(asked, high)
+        capped = np.asarray(curves.power_w(work, within) > limit_w)
+        settled: Array = within.copy()
+        if np.any(capped):
+            which = np.broadcast_to(capped, settled.shape)
+            chosen = work.at(np.broadcast_to(which, work.shape)) if work.shape != (1,) else work
+            settled[which] = _clock_at_power(curves, chosen, limit_w, low, within[which])
+        uncapped_above = (asked > high) & ~capped
+        curves.require_clock(np.where(uncapped_above, asked, settled))
+        return settled
+
+
+def _clock_at_power(curves: Curves, work: Work, limit_w: float, low: float, high: Array) -> Array:
+    below, above = np.full_like(high, low), high.copy()
+    for _ in range(_BISECTIONS):
+        middle = (below + above) / 2
+        over = curves.power_w(work, middle) > limit_w
+        above = np.where(over, middle, above)
+        below = np.where(over, below, middle)
+    return below
