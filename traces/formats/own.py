@@ -1,0 +1,20 @@
+"""Our own schema, for anyone's queries: CSV, JSON lines or Parquet, with text and quality.
+
+In: columns arrival_s, prompt_tokens, output_tokens and perhaps query_id, text, task, session and
+quality.<model>. Out: the ``Format``.
+"""
+
+from traces.formats.format import Clock, Format
+from traces.trace import TEXT_COLUMNS, Source
+
+PHASEWATT = Format(
+    name="phasewatt",
+    containers=("csv", "jsonl", "parquet"),
+    clock=Clock("arrival_s"),
+    prompt_tokens="prompt_tokens",
+    output_tokens="output_tokens",
+    texts={column: column for column in TEXT_COLUMNS},
+    quality_prefix="quality.",
+    block_hashes="block_hashes",
+    source=Source(description="a file of the user's own", licence="", kind="user"),
+)
