@@ -4,7 +4,7 @@ In: nothing. Out: the ``Chunk`` and ``Broken`` that the CSV, JSON lines and Parq
 and that the reading loop checks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,11 +32,26 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """``columns`` of n raw values each by the file's own names, and the n ``lines`` they are on."""
+    """``n`` rows: ``columns`` of n raw values each, by the file's own names.
 
+    ``lines()`` gives the (n,) lines they are on. It may have to go through the text again, so it
+    is asked only when a row is broken.
+    """
+
+    n: int
     columns: Mapping[str, pa.Array]
-    lines: NDArray[np.int64]
+    lines: Callable[[], NDArray[np.int64]]
     broken: list[Broken] = field(default_factory=list)
+
+
+def in_turn(first: int, n: int) -> Callable[[], NDArray[np.int64]]:
+    """The lines of ``n`` rows of one line each, from line ``first`` on."""
+    return lambda: np.arange(first, first + n, dtype=np.int64)
+
+
+def listed(lines: list[int]) -> Callable[[], NDArray[np.int64]]:
+    """The lines of rows that were read one by one."""
+    return lambda: np.array(lines, dtype=np.int64)
 
 
 def shown(value: object) -> str:

@@ -14,16 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pc
+from numpy.typing import NDArray
 
 from phasewatt.errors import BadTrace
-from traces.chunk import Broken, Chunk, shown
+from traces.chunk import Broken, Chunk, in_turn, listed, shown
 from traces.content import Block, Content
 
 
 @dataclass(frozen=True, slots=True)
 class CsvRows:
-    """A CSV file whose header has been read: ``columns``, the first record, and all blocks."""
+    """A CSV file whose header has been read: ``columns`` on ``line``, the first record, blocks."""
 
+    line: int
     columns: tuple[str, ...]
     first: Mapping[str, str]
     blocks: Iterator[Block]
@@ -57,7 +59,7 @@ def open_csv(content: Content) -> CsvRows:
             f"{content.path}: line {first_line - 1}: found a header without rows, expected at "
             "least one row"
         )
-    return CsvRows(columns, _first(rest[0], columns), itertools.chain(rest, blocks))
+    return CsvRows(first_line - 1, columns, _first(rest[0], columns), itertools.chain(rest, blocks))
 
 
 def _header(where: str, head: bytes) -> tuple[str, ...]:
@@ -97,12 +99,19 @@ def _quickly(block: Block, columns: tuple[str, ...], wanted: list[str]) -> Chunk
         )
     except (UnicodeDecodeError, pa.ArrowInvalid):
         return None
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if table.num_rows != lines:
-        return None
+    n = table.num_rows
+    one_line_each = n == data.count(b"\n") + (not data.endswith(b"\n"))
     return Chunk(
+        n,
         {column: _joined(table.column(column)) for column in wanted},
-        np.arange(block.first_line, block.first_line + lines),
+        in_turn(block.first_line, n) if one_line_each else _lines_of(block),
+    )
+
+
+def _lines_of(block: Block) -> Callable[[], NDArray[np.int64]]:
+    return lambda: np.array(
+        [line for line, _ in _records(block.first_line, block.data.decode("utf-8"))],
+        dtype=np.int64,
     )
 
 
@@ -128,7 +137,7 @@ def _one_by_one(block: Block, columns: tuple[str, ...], wanted: list[str]) -> Ch
         column: pa.array(values, type=pa.large_string())
         for column, values in zip(wanted, kept, strict=True)
     }
-    return Chunk(arrays, np.array(lines, dtype=np.int64), broken)
+    return Chunk(len(lines), arrays, listed(lines), broken)
 
 
 def _records(first_line: int, text: str) -> Iterator[tuple[int, list[str]]]:

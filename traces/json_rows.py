@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.json as pj
 
 from phasewatt.errors import BadTrace
-from traces.chunk import Broken, Chunk, shown
+from traces.chunk import Broken, Chunk, in_turn, listed, shown
 from traces.content import Block, Content
 
 _LARGEST_INTEGER = 2**63
@@ -44,19 +43,22 @@ class JsonRows:
             yield _quickly(block, types, number) or _one_by_one(block, types, number)
 
 
-def open_json(content: Content) -> JsonRows:
+def open_json(content: Content, *, skip_bad_rows: bool) -> JsonRows:
     """Read the first record of ``content``.
 
     Raises:
-        BadTrace: the first line that is not blank is not a JSON object.
+        BadTrace: the first line that is not blank is not a JSON object; with ``skip_bad_rows``,
+            none of the first 4 MiB is.
     """
     blocks = content.blocks()
     block = next(blocks)
-    line, raw = next(_lines(block))
-    record = _parsed(line, raw)
-    if isinstance(record, Broken):
+    records = (_parsed(line, raw) for line, raw in _lines(block))
+    record = broken = next(records)
+    while isinstance(record, Broken) and skip_bad_rows:
+        record = next(records, None)
+    if not isinstance(record, dict):
         raise BadTrace(
-            f"{content.path}: line {line}: found {record.found}, expected {record.expected}"
+            f"{content.path}: line {broken.line}: found {broken.found}, expected {broken.expected}"
         )
     first = {key: str(value) for key, value in record.items()}
     return JsonRows(tuple(record), first, itertools.chain((block,), blocks))
@@ -85,7 +87,7 @@ def _quickly(
             columns[name] = table.column(name).combine_chunks()
     if any(_suspect(values, types.get(name)) for name, values in columns.items()):
         return None
-    return Chunk(columns, np.arange(block.first_line, block.first_line + lines))
+    return Chunk(lines, columns, in_turn(block.first_line, lines))
 
 
 def _suspect(values: pa.Array, wanted: pa.DataType | None) -> bool:
@@ -116,7 +118,7 @@ def _one_by_one(
     arrays = {
         name: pa.array(values, type=types.get(name, pa.float64())) for name, values in kept.items()
     }
-    return Chunk(arrays, np.array(lines, dtype=np.int64), broken)
+    return Chunk(len(lines), arrays, listed(lines), broken)
 
 
 def _lines(block: Block) -> Iterator[tuple[int, bytes]]:

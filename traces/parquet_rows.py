@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from phasewatt.errors import BadTrace
-from traces.chunk import Chunk
+from traces.chunk import Chunk, in_turn
 from traces.content import Content
 
 _ROWS = 1 << 16
@@ -54,7 +53,7 @@ class ParquetRows:
                 columns = {
                     name: _plain(batch.column(name)).cast(kind) for name, kind in wanted.items()
                 }
-                yield Chunk(columns, np.arange(first_row, first_row + batch.num_rows))
+                yield Chunk(batch.num_rows, columns, in_turn(first_row, batch.num_rows))
                 first_row += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise BadTrace(

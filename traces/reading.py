@@ -5,7 +5,7 @@ In: a path, perhaps a format, and whether to leave broken rows out. Out: a ``Tra
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,12 @@ def read_trace(
                 f"{' or '.join(_WORDS[each] for each in wanted.containers)} for the format "
                 f"'{wanted.name}'"
             )
-        chosen, chunks = _OPENERS[content.container](content, wanted)
+        if content.container == "csv":
+            chosen, chunks = _csv(content, wanted)
+        elif content.container == "jsonl":
+            chosen, chunks = _jsonl(content, wanted, skip_bad_rows=skip_bad_rows)
+        else:
+            chosen, chunks = _parquet(content, wanted)
         unit = "row" if content.container == "parquet" else "line"
         rows = _Rows(f"{path}: {unit}", chosen, skip_bad_rows=skip_bad_rows)
         for chunk in chunks:
@@ -77,7 +82,7 @@ class _Rows:
     def add(self, chunk: Chunk) -> None:
         """Check ``chunk`` and keep its good rows."""
         kept, faults = self._checked(chunk)
-        bad = np.zeros(len(chunk.lines), dtype=np.bool_)
+        bad = np.zeros(chunk.n, dtype=np.bool_)
         for _, _, wrong in faults:
             bad |= wrong
         clock = self.format.clock
@@ -175,7 +180,7 @@ class _Rows:
         broken = min(chunk.broken, key=lambda each: each.line, default=None)
         if bad.any():
             row = int(np.argmax(bad))
-            line = int(chunk.lines[row])
+            line = int(chunk.lines()[row])
             if broken is None or line < broken.line:
                 column, expected, _ = next(each for each in faults if each[2][row])
                 found = shown(chunk.columns[column][row].as_py())
@@ -228,15 +233,17 @@ def _shared(values: Any) -> Any:
 
 def _csv(content: Content, wanted: Format | None) -> tuple[Format, Iterator[Chunk]]:
     rows = open_csv(content)
-    chosen = wanted or recognise(str(content.path), "csv", rows.columns, rows.first)
-    _check_columns(f"{content.path}: line 1", chosen, rows.columns)
+    where = f"{content.path}: line {rows.line}"
+    chosen = wanted or recognise(where, "csv", rows.columns, rows.first)
+    _check_columns(where, chosen, rows.columns)
     return chosen, rows.chunks(chosen.reads)
 
 
-def _jsonl(content: Content, wanted: Format | None) -> tuple[Format, Iterator[Chunk]]:
-    rows = open_json(content)
+def _jsonl(
+    content: Content, wanted: Format | None, *, skip_bad_rows: bool
+) -> tuple[Format, Iterator[Chunk]]:
+    rows = open_json(content, skip_bad_rows=skip_bad_rows)
     chosen = wanted or recognise(str(content.path), "jsonl", rows.columns, rows.first)
-    _check_columns(f"{content.path}: line 1", chosen, rows.columns)
     return chosen, rows.chunks(_types(chosen), lambda column: chosen.model_of(column) is not None)
 
 
@@ -269,8 +276,3 @@ def _check_columns(where: str, form: Format, seen: tuple[str, ...]) -> None:
 
 
 _WORDS = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet"}
-_OPENERS: dict[str, Callable[[Content, Format | None], tuple[Format, Iterator[Chunk]]]] = {
-    "csv": _csv,
-    "jsonl": _jsonl,
-    "parquet": _parquet,
-}
