@@ -1,7 +1,7 @@
-"""The seam between a measurement and the work it measures, and one point's measurement.
+"""The seam between a measurement and the work that it measures.
 
-In: a :class:`Point` and a :class:`Bench` that runs its steps (torch on a GPU, or the twin). Out:
-per-step device times; through :func:`measure`, time, power and energy per step with their errors.
+In: a :class:`Point`, which says what kind of step to repeat. Out: per-step device times, from a
+:class:`Bench` with two real sides: the torch engines on a GPU, and the twin.
 """
 
 import time
@@ -89,6 +89,8 @@ class Bench(Protocol):
 
     def prepare(self, point: Point) -> None:
         """Load or keep the model, fill caches, capture graphs, warm up; no timing.
+
+        Preparing the point that is prepared already does nothing.
 
         Raises:
             OutOfMemory: the point does not fit.

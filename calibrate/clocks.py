@@ -186,7 +186,7 @@ def clear_leftover(
     owner_pid = int(record.owner.partition(":")[0])
     if process_token(owner_pid) == record.owner:
         raise UnsupportedGpu(
-            f"another run (pid {owner_pid}) has locked the clocks of this GPU: wait for it or end it"
+            f"another run (pid {owner_pid}) has locked this GPU's clocks: wait for it or end it"
         )
     patience_s = time.monotonic() + WATCHDOG_PATIENCE_S
     while record.watchdog and process_token(record.watchdog) and time.monotonic() < patience_s:

@@ -188,7 +188,13 @@ def _energy(inside: Samples) -> _Energy:
         used_j = energy_j[-1] - energy_j[0]
         span_error_s = np.hypot(error_s[0], error_s[-1])
         power_se_w = used_j / span_s**2 * span_error_s
-        return EnergySource.COUNTER, float(moved_s[0]), float(moved_s[-1]), used_j, power_se_w
+        return (
+            EnergySource.COUNTER,
+            float(moved_s[0]),
+            float(moved_s[-1]),
+            float(used_j),
+            float(power_se_w),
+        )
     if np.isfinite(inside.energy_j).any():
         seen = moved_s[-1] - moved_s[0] if moved_s.size else 0.0
         raise NoEnergy(
@@ -215,7 +221,8 @@ def _integral(source: EnergySource, time_s: FloatArray, power_w: FloatArray) -> 
     span_s = float(time_s[-1] - time_s[0])
     independent = span_s / AVERAGING_S if source is EnergySource.AVERAGED else float(power_w.size)
     spread_w = float(np.std(power_w, ddof=1))
-    return source, float(time_s[0]), float(time_s[-1]), energy_j, spread_w / np.sqrt(independent)
+    power_se_w = spread_w / independent**0.5
+    return source, float(time_s[0]), float(time_s[-1]), energy_j, power_se_w
 
 
 def _time_weights(time_s: FloatArray) -> FloatArray:

@@ -1,0 +1,321 @@
+"""Measures one point: loops its steps until time and power are known well enough.
+
+In: a bench, a GPU, a running sampler and the clock that both keep. Out: a :class:`Measurement`:
+time, power and energy per step with their errors, filed under the clock that was achieved.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate.bench import Bench, Clock, Point
+from calibrate.clocks import ClockVerdict, verdict
+from calibrate.gpu import Gpu, Kind
+from calibrate.sampler import Sampler
+from calibrate.window import EnergySource, Window, steady_from_s, summarise
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MeasurePlan:
+    """How long and how often one point is measured.
+
+    Attributes:
+        settle_s: time that every repeat runs before its window begins.
+        window_s: length of the window of a repeat.
+        precision: relative half-width of the 95% interval of time and power at which to stop.
+        min_repeats, max_repeats: bounds on the number of repeats.
+    """
+
+    settle_s: float = 1.0
+    window_s: float = 2.5
+    precision: float = 0.02
+    min_repeats: int = 2
+    max_repeats: int = 6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over repeats and its standard error, in the unit of the figure."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One point at one clock, measured.
+
+    Attributes:
+        point: what ran.
+        kind: hardware or twin.
+        gemms_per_step: GEMMs that ran before each step to steer the clock; 0 for the step alone.
+        sm_mhz: achieved SM clock under load: the sampled mean, or where GEMMs steer, the mean of
+            the clocks read on the device before and after each step.
+        sm_mhz_min, sm_mhz_max: its range over the windows.
+        clock: what became of the requested clock; None where none was requested.
+        time_s: device time of one step.
+        gemm_time_s: device time of the GEMMs before one step; 0 where there are none.
+        power_w: mean board power of the window, GEMMs included.
+        energy_j: energy of one step and the GEMMs before it.
+        energy_source: where the energy comes from.
+        throttle_shares: share of time under each throttle reason, mean of the windows.
+        temperature_c: mean temperature of the windows.
+        memory_mhz: memory clock.
+        repeats, steps: windows kept and steps inside them.
+        steady: whether power and clock were level in every window kept.
+        started_s: when the first repeat began, on the clock of the measurement.
+    """
+
+    point: Point
+    kind: Kind
+    gemms_per_step: int
+    sm_mhz: float
+    sm_mhz_min: float
+    sm_mhz_max: float
+    clock: ClockVerdict | None
+    time_s: Estimate
+    gemm_time_s: Estimate
+    power_w: Estimate
+    energy_j: Estimate
+    energy_source: EnergySource
+    throttle_shares: Mapping[str, float]
+    temperature_c: float
+    memory_mhz: float
+    repeats: int
+    steps: int
+    steady: bool
+    started_s: float
+
+
+def measure(
+    bench: Bench,
+    gpu: Gpu,
+    sampler: Sampler,
+    clock: Clock,
+    point: Point,
+    requested_sm_mhz: int | None = None,
+    plan: MeasurePlan | None = None,
+) -> Measurement:
+    """Measure ``point`` at the clock in force, which is meant to be ``requested_sm_mhz``.
+
+    The sampler runs already. ``clock`` is the one that the sampler stamps with.
+
+    Raises:
+        OutOfMemory: the point does not fit.
+        NoEnergy: the windows tell no energy.
+        UnsupportedGpu: the GPU or the sampler was lost.
+    """
+
+    def run(steps: int) -> FloatArray:
+        step_s = bench.run(steps).step_time_s
+        return np.stack([step_s, np.zeros(steps), np.full(steps, np.nan)], axis=1)
+
+    bench.prepare(point)
+    return _measure(run, gpu, sampler, clock, point, 0, requested_sm_mhz, plan or MeasurePlan())
+
+
+def measure_mixed(
+    bench: Bench,
+    gpu: Gpu,
+    sampler: Sampler,
+    clock: Clock,
+    point: Point,
+    gemms_per_step: int,
+    plan: MeasurePlan | None = None,
+) -> Measurement:
+    """Measure ``point`` with ``gemms_per_step`` GEMMs before each step, which steer the clock.
+
+    Power and energy are those of the mixture; time is the step's own.
+
+    Raises:
+        OutOfMemory: the point does not fit.
+        NoEnergy: the windows tell no energy.
+        UnsupportedGpu: the GPU or the sampler was lost.
+    """
+
+    def run(steps: int) -> FloatArray:
+        mixed = bench.run_mixed(steps, gemms_per_step)
+        sm_mhz = (mixed.sm_mhz_before + mixed.sm_mhz_after) / 2
+        return np.stack([mixed.step_time_s, mixed.gemm_time_s, sm_mhz], axis=1)
+
+    bench.prepare(point)
+    used = plan or MeasurePlan()
+    return _measure(run, gpu, sampler, clock, point, gemms_per_step, None, used)
+
+
+def measure_idle(sampler: Sampler, clock: Clock, duration_s: float = 3.0) -> Window:
+    """Return what the GPU draws while nobody asks anything of it for ``duration_s``.
+
+    Raises:
+        NoEnergy: the window tells no energy.
+        UnsupportedGpu: the sampler was lost.
+    """
+    start_s = clock.now_s()
+    clock.sleep_s(duration_s)
+    return summarise(sampler.read(start_s), start_s, clock.now_s())
+
+
+PILOT_STEPS = 3
+MIN_STEPS = 5
+BATCHES = 10
+"""Batches of consecutive steps whose means give the error of a mean of correlated steps."""
+
+LONGEST_SETTLE_S = 8.0
+
+Z_95 = 1.96
+
+
+@dataclass(frozen=True)
+class _Repeat:
+    """One window. ``means`` and ``errors`` are of (step s, GEMM s, SM MHz, energy J)."""
+
+    window: Window
+    means: FloatArray
+    errors: FloatArray
+    steps: int
+    steady: bool
+
+
+_Run = Callable[[int], FloatArray]
+"""Runs so many steps; returns a row each: step s, GEMM s, SM MHz (NaN where not read)."""
+
+
+def _measure(
+    run: _Run,
+    gpu: Gpu,
+    sampler: Sampler,
+    clock: Clock,
+    point: Point,
+    gemms_per_step: int,
+    requested_sm_mhz: int | None,
+    plan: MeasurePlan,
+) -> Measurement:
+    started_s = clock.now_s()
+    run(1)
+    round_s = float(np.median(run(PILOT_STEPS)[:, :2].sum(axis=1)))
+    repeats: list[_Repeat] = []
+    settle_s = plan.settle_s
+    for _ in range(plan.max_repeats):
+        steps = max(math.ceil((settle_s + plan.window_s) / round_s), MIN_STEPS)
+        repeat, round_s = _repeat(run, sampler, clock, steps, settle_s, plan.window_s)
+        repeats.append(repeat)
+        if not repeat.steady:
+            settle_s = min(2 * settle_s, LONGEST_SETTLE_S)
+        kept = [r for r in repeats if r.steady]
+        if len(kept) >= plan.min_repeats and _half_width(kept) <= plan.precision:
+            break
+    steady = any(repeat.steady for repeat in repeats)
+    kept = [repeat for repeat in repeats if repeat.steady or not steady]
+    return _report(kept, gpu, point, gemms_per_step, requested_sm_mhz, started_s)
+
+
+def _repeat(
+    run: _Run, sampler: Sampler, clock: Clock, steps: int, settle_s: float, window_s: float
+) -> tuple[_Repeat, float]:
+    """Return one window, and the mean time of a round in s."""
+    while True:
+        start_s = clock.now_s()
+        rows = run(steps)
+        end_s = clock.now_s()
+        lasted_s = end_s - start_s
+        if lasted_s >= settle_s + 0.9 * window_s:
+            break
+        # The pilot ran slower than the loop does: make the loop longer.
+        steps = math.ceil(steps * (settle_s + window_s) / max(lasted_s, 1e-3 * window_s))
+    samples = sampler.read(start_s)
+    level_s = steady_from_s(samples, start_s + settle_s / 2, end_s)
+    begin_s = end_s - window_s if level_s is None else max(level_s, start_s + settle_s)
+    window = summarise(samples, max(begin_s, start_s), end_s)
+    # Device times leave out the little that the host takes: stretch them over the loop.
+    rounds_s = rows[:, :2].sum(axis=1)
+    middle_s = start_s + (np.cumsum(rounds_s) - rounds_s / 2) * lasted_s / rounds_s.sum()
+    inside = rows[(middle_s >= window.start_s) & (middle_s <= window.end_s)]
+    inside = inside if len(inside) >= 2 else rows
+    energy_j = inside[:, :2].sum(axis=1, keepdims=True) * window.power_w
+    columns = np.concatenate([inside, energy_j], axis=1)
+    errors = _batch_errors(columns)
+    errors[3] = np.hypot(errors[3], columns[:, 3].mean() * window.power_se_w / window.power_w)
+    repeat = _Repeat(window, columns.mean(axis=0), errors, len(inside), level_s is not None)
+    return repeat, lasted_s / steps
+
+
+def _batch_errors(columns: FloatArray) -> FloatArray:
+    """Return the standard error of the mean of each column of (n, m), from batch means."""
+    batches = np.array(
+        [b.mean(axis=0) for b in np.array_split(columns, min(BATCHES, len(columns)))]
+    )
+    errors: FloatArray = batches.std(axis=0, ddof=1) / np.sqrt(len(batches))
+    return errors
+
+
+def _estimate(values: list[float], errors: list[float]) -> Estimate:
+    """Return mean and error over repeats: the larger of scatter between and error within them."""
+    count = len(values)
+    between = float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    within = math.sqrt(sum(error**2 for error in errors)) / count
+    return Estimate(float(np.mean(values)), max(between, within))
+
+
+def _column(repeats: list[_Repeat], column: int) -> Estimate:
+    return _estimate(
+        [float(r.means[column]) for r in repeats], [float(r.errors[column]) for r in repeats]
+    )
+
+
+def _power(repeats: list[_Repeat]) -> Estimate:
+    windows = [repeat.window for repeat in repeats]
+    return _estimate([w.power_w for w in windows], [w.power_se_w for w in windows])
+
+
+def _half_width(repeats: list[_Repeat]) -> float:
+    """Return the largest relative half-width of the 95% intervals of step time and power."""
+    figures = (_column(repeats, 0), _power(repeats))
+    return max(Z_95 * figure.error / figure.value for figure in figures)
+
+
+def _report(
+    repeats: list[_Repeat],
+    gpu: Gpu,
+    point: Point,
+    gemms_per_step: int,
+    requested_sm_mhz: int | None,
+    started_s: float,
+) -> Measurement:
+    windows = [repeat.window for repeat in repeats]
+    read_mhz = _column(repeats, 2).value
+    sampled_mhz = float(np.mean([window.sm_mhz for window in windows]))
+    words = sorted({word for window in windows for word in window.throttle_shares})
+    clock = None
+    if requested_sm_mhz is not None:
+        verdicts = [verdict(requested_sm_mhz, window) for window in windows]
+        # One window in which the clock slipped is enough to file the point elsewhere.
+        clock = next((v for v in verdicts if not v.held), verdicts[0])
+    return Measurement(
+        point=point,
+        kind=gpu.identity().kind,
+        gemms_per_step=gemms_per_step,
+        sm_mhz=sampled_mhz if math.isnan(read_mhz) else read_mhz,
+        sm_mhz_min=min(window.sm_mhz_min for window in windows),
+        sm_mhz_max=max(window.sm_mhz_max for window in windows),
+        clock=clock,
+        time_s=_column(repeats, 0),
+        gemm_time_s=_column(repeats, 1),
+        power_w=_power(repeats),
+        energy_j=_column(repeats, 3),
+        energy_source=windows[0].energy_source,
+        throttle_shares={
+            word: float(np.mean([w.throttle_shares.get(word, 0.0) for w in windows]))
+            for word in words
+        },
+        temperature_c=float(np.mean([window.temperature_c for window in windows])),
+        memory_mhz=float(np.median([window.memory_mhz for window in windows])),
+        repeats=len(repeats),
+        steps=sum(repeat.steps for repeat in repeats),
+        steady=all(repeat.steady for repeat in repeats),
+        started_s=started_s,
+    )
