@@ -154,6 +154,7 @@ def locked_clocks(
     record = LockRecord(identity.uuid, (), _me(), 0, _boot_id())
     if identity.kind is Kind.MEASURED:
         path = _record_path(state_dir, identity.uuid)
+        _make_directory(path.parent)
         clear_leftover(gpu, state_dir, own_pids, force)
         _claim(path, record)
     lock = ClockLock(gpu, path, record)
@@ -246,13 +247,23 @@ def _record_path(state_dir: Path | None, uuid: str) -> Path:
 def _claim(path: Path, record: LockRecord) -> None:
     """Create the record, for this process alone."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
     except FileExistsError as error:
         raise UnsupportedGpu("another run has just locked the clocks of this GPU") from error
     except OSError as error:
-        raise Unwritable(f"{path}: cannot keep the record of a lock: {error.strerror}") from error
+        raise _unwritable(path, error) from error
     write_record(path, record)
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> Unwritable:
+    return Unwritable(f"{path}: cannot keep the record of a lock: {error.strerror}")
 
 
 def _me() -> str:

@@ -300,4 +300,4 @@ def _seen(value: float, call: str) -> Capability:
 
 
 def _present(there: bool, what: str) -> Capability:
-    return Capability(there, f"{what} {'answers' if there else 'is not supported here'}")
+    return Capability(there, f"{what}: {'read' if there else 'not supported here'}")

@@ -292,11 +292,12 @@ class _History:
 
     def samples_at(self, time_s: FloatArray) -> dict[str, FloatArray]:
         # Only the slices from one averaging span before the first sample on are looked at.
-        first = max(bisect_left(self.end_s, time_s[0] - AVERAGING_S) - 1, 0)
+        since_s = time_s[0] if time_s.size else self.end_s[-1]
+        first = max(bisect_left(self.end_s, since_s - AVERAGING_S) - 1, 0)
         end_s = np.array(self.end_s[first:])
         energy_j = np.array(self.energy_j[first:])
         index = np.minimum(np.searchsorted(end_s, time_s, side="left"), end_s.size - 1)
-        first_tick = max(bisect_left(self.tick_s, time_s[0]) - 1, 0)
+        first_tick = max(bisect_left(self.tick_s, since_s) - 1, 0)
         tick_s = np.array(self.tick_s[first_tick:])
         tick = np.searchsorted(tick_s, time_s, side="right") - 1
         now_j = np.interp(time_s, end_s, energy_j)
