@@ -130,10 +130,6 @@ class Watchdog:
             os.write(self._pipe(), RESTORED)
         self._close()
 
-    def abandon(self) -> None:
-        """Let the watchdog reset what the state file lists, and wait until it has."""
-        self._close()
-
     def _pipe(self) -> int:
         if self._process.stdin is None:
             raise RuntimeError("the watchdog has no pipe")
