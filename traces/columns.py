@@ -22,6 +22,8 @@ _UNKNOWN = r"^(|(?i:nan))$"
 _LOCAL = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?$"
 _OFFSET = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d(:?\d\d)?)$"
 
+_DTYPES = {pa.uint8(): np.bool_, pa.int64(): np.int64, pa.float64(): np.float64}
+
 EXPECTED_ARRIVAL = {
     "number": "a finite number of {unit} >= 0",
     "local": "a date and time such as 2023-11-16 18:15:46.6805900",
@@ -119,4 +121,10 @@ def _or(raw: pa.Array, written: pa.Array, otherwise: str) -> pa.Array:
 
 
 def _numpy(array: pa.Array) -> Any:
-    return array.to_numpy(zero_copy_only=False)
+    # Not to_numpy: that imports pandas wherever it is installed, which takes longer than a read.
+    if array.type == pa.bool_():
+        array = pc.cast(array, pa.uint8())
+    dtype = _DTYPES[array.type]
+    if not len(array):
+        return np.empty(0, dtype=dtype)
+    return np.frombuffer(array.buffers()[1], dtype=dtype)[array.offset :][: len(array)]

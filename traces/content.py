@@ -7,6 +7,7 @@ whose ``blocks`` come with the number of their first line in the decompressed fi
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
@@ -56,6 +57,8 @@ class Content:
         self._stream = (
             pa.CompressedInputStream(stream, self.compression) if self.compression else stream
         )
+        self._open = ExitStack()
+        self._open.callback(self._stream.close)
         self._head = self._read().removeprefix(_BYTE_ORDER_MARK)
         while not self._head.strip() and (more := self._read()):
             self._head += more
@@ -94,10 +97,10 @@ class Content:
             yield Block(self._line, rest)
 
     def seekable(self) -> IO[Any] | Path:
-        """The decompressed file as something that can be read at any place."""
+        """The decompressed file as something that can be read at any place, until ``close``."""
         if self.compression is None:
             return self.path
-        whole = tempfile.TemporaryFile()  # noqa: SIM115 - the reader of the columns closes it
+        whole = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         whole.write(self._head)
         try:
             shutil.copyfileobj(self._stream, whole)
@@ -107,8 +110,8 @@ class Content:
         return whole
 
     def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
+        """Close the file and what was unpacked of it."""
+        self._open.close()
 
     def _container(self) -> Container:
         if self._head.startswith(b"PAR1"):
