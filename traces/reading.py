@@ -267,11 +267,12 @@ def _types(form: Format) -> dict[str, pa.DataType]:
 
 
 def _check_columns(where: str, form: Format, seen: tuple[str, ...]) -> None:
+    unread = [column for column in seen if not form.reads(column)]
     for column in form.required:
         if column not in seen:
             raise BadTrace(
                 f"{where}: column '{column}': found columns {', '.join(seen)}"
-                f"{suggestion(column, seen)}, expected '{column}' for the format '{form.name}'"
+                f"{suggestion(column, unread)}, expected '{column}' for the format '{form.name}'"
             )
 
 
