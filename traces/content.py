@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn
 
@@ -43,21 +44,14 @@ class Content:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._line = 1
-        try:
-            with path.open("rb") as file:
-                magic = file.read(4)
-        except FileNotFoundError:
-            raise BadTrace(f"{path}: found no such file, expected a trace file") from None
-        except IsADirectoryError:
-            raise BadTrace(f"{path}: found a directory, expected a trace file") from None
-        except OSError as error:
-            raise BadTrace(f"{path}: cannot read: {error.strerror}") from error
-        self.compression = next((_MAGIC[m] for m in _MAGIC if magic.startswith(m)), None)
-        stream = pa.OSFile(str(path))
-        self._stream = (
-            pa.CompressedInputStream(stream, self.compression) if self.compression else stream
-        )
         self._open = ExitStack()
+        # One handle, read once from front to end: the path may be a pipe.
+        file = self._open.enter_context(_opened(path))
+        magic = file.peek(4)
+        self.compression = next((_MAGIC[m] for m in _MAGIC if magic.startswith(m)), None)
+        self._stream = (
+            pa.CompressedInputStream(file, self.compression) if self.compression else file
+        )
         self._open.callback(self._stream.close)
         self._head = self._read().removeprefix(_BYTE_ORDER_MARK)
         while not self._head.strip() and (more := self._read()):
@@ -98,7 +92,7 @@ class Content:
 
     def seekable(self) -> IO[Any] | Path:
         """The decompressed file as something that can be read at any place, until ``close``."""
-        if self.compression is None:
+        if self.compression is None and self.path.is_file():
             return self.path
         whole = self._open.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         whole.write(self._head)
@@ -135,6 +129,17 @@ class Content:
             f"{self.path}: in or after line {self._line}: found a {self.compression} stream that "
             "is damaged or breaks off, expected a whole one"
         ) from error
+
+
+def _opened(path: Path) -> BufferedReader:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise BadTrace(f"{path}: found no such file, expected a trace file") from None
+    except IsADirectoryError:
+        raise BadTrace(f"{path}: found a directory, expected a trace file") from None
+    except OSError as error:
+        raise BadTrace(f"{path}: cannot read: {error.strerror}") from error
 
 
 def _end_of_records(data: bytes, *, quoted: bool) -> int:

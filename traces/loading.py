@@ -40,7 +40,7 @@ def load(
     if shipped is not None and format in (None, shipped.format):
         return read_trace(shipped.path, format=shipped.format, name=words, source=shipped.source)
     path = Path(spec)
-    if not path.exists():
+    if not _exists(path):
         raise BadTrace(
             f"{words}: found no such file or shipped trace{suggestion(words, SHIPPED)}; shipped "
             f"traces: {', '.join(SHIPPED)}; or {PREFIX}..."
@@ -56,3 +56,10 @@ def known_traces() -> tuple[str, ...]:
 def known_formats() -> tuple[str, ...]:
     """The names that ``format=`` takes."""
     return tuple(FORMATS)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name too long for any file
+        return False

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -114,6 +116,16 @@ def _zstd(data):
 @pytest.mark.parametrize("pack", [gzip.compress, _zstd], ids=["gz", "zst"])
 def test_compression_is_told_by_the_first_bytes_not_the_name(read, pack):
     assert len(read(pack(VIDUR.encode()), "vidur.csv")) == 2
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for content in (VIDUR.encode(), gzip.compress(VIDUR.encode())):
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        assert len(traces.load(pipe)) == 2
+        writer.join()
 
 
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)

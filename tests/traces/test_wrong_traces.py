@@ -6,6 +6,8 @@ import json
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import traces
 from phasewatt.errors import BadTrace
@@ -56,7 +58,7 @@ def json_row(**fields):
     [
         (b"", "t.csv: found an empty file, expected a trace"),
         (b" \n\n", "t.csv: found an empty file, expected a trace"),
-        (gzip.compress(b""), "t.csv: found an empty file, expected a trace"),
+        (gzip.compress(b"", mtime=0), "t.csv: found an empty file, expected a trace"),
         (
             "\n" + AZURE.splitlines()[0] + "\n",
             "t.csv: line 2: found a header without rows, expected at least one row",
@@ -327,6 +329,10 @@ def test_a_name_that_is_neither_a_file_nor_a_shipped_trace():
     )
 
 
+def test_a_name_too_long_for_any_file():
+    assert "found no such file or shipped trace" in refused("x" * 5000)
+
+
 def test_a_directory(tmp_path):
     assert refused(tmp_path) == f"{tmp_path}: found a directory, expected a trace file"
 
@@ -456,3 +462,34 @@ def test_good_files_skip_nothing(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(OWN)
     assert traces.load(path, skip_bad_rows=True).source.skipped == ()
+
+
+GOOD = {
+    "csv": (QUALITY + '0,1,1,0.5\n"1",2,3,\n2.5,3,4,nan\n').encode(),
+    "azure": (AZURE + "2023-11-16 18:15:50.9951690,396,109\n").encode(),
+    "jsonl": (JSON + json_row(text="a", **{"quality.m": 0.5})).encode(),
+    "mooncake": (MOONCAKE * 3).encode(),
+    "gzip": gzip.compress((OWN * 1).encode(), mtime=0),
+    "parquet": parquet(),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("good", GOOD.values(), ids=GOOD)
+@given(data=st.data())
+def test_damage_anywhere_is_read_or_refused_but_never_crashes(tmp_path_factory, good, data):
+    place = data.draw(st.integers(0, len(good) - 1))
+    damage = data.draw(st.sampled_from([b"", b'"', b"\n", b"\r", b",", b"\0", b"\xff", b"-", b"}"]))
+    length = data.draw(st.integers(0, 12))
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(good[:place] + damage + good[place + length :])
+    for skip_bad_rows in (False, True):
+        try:
+            trace = traces.load(path, skip_bad_rows=skip_bad_rows)
+        except BadTrace as error:
+            message = str(error)
+        else:
+            message = ""
+            assert len(trace) >= 1
+            assert skip_bad_rows or trace.source.skipped == ()
+        assert "\n" not in message

@@ -1,0 +1,124 @@
+"""One registry of governors, by name, by entry point, or by file.
+
+In: what a user types after ``--policy``. Out: a governor, or one line with the nearest spelling.
+"""
+
+import difflib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from phasewatt.errors import BadPolicy
+from policies import governor as builtin
+from policies.governor import Governor, Setting
+
+ENTRY_POINT_GROUP = "phasewatt.governors"
+
+GovernorFactory = Callable[[str, Setting], Governor]
+"""Makes a governor from the text after its name's colon and what it may look at."""
+
+BUILTIN: Mapping[str, GovernorFactory] = {
+    "max-frequency": builtin.max_frequency,
+    "fixed": builtin.fixed,
+    "power-cap": builtin.power_cap,
+    "phase-aware": builtin.phase_aware,
+    "min-energy": builtin.min_energy,
+    "min-edp": builtin.min_edp,
+    "min-ed2p": builtin.min_ed2p,
+}
+
+SELECTIONS = ("single",)
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """A policy as written: an optional selection and a governor, ``single:M+phase-aware``."""
+
+    text: str
+    selection: str | None
+    governor: str
+
+
+def parse_policy(text: str) -> PolicySpec:
+    """Split ``selection+governor``; either part may be left out, the governor then being stock.
+
+    Raises:
+        BadPolicy: two selections or two governors are named, or nothing is.
+    """
+    parts = [part.strip() for part in text.split("+")]
+    if not all(parts):
+        raise BadPolicy(f"policy {text!r}: found an empty part; expected SELECTION+GOVERNOR")
+    selections = [part for part in parts if part.partition(":")[0] in SELECTIONS]
+    governors = [part for part in parts if part not in selections]
+    if len(selections) > 1 or len(governors) > 1:
+        raise BadPolicy(
+            f"policy {text!r}: found {len(selections)} selections and {len(governors)} governors; "
+            "expected at most one of each"
+        )
+    return PolicySpec(
+        text,
+        selections[0] if selections else None,
+        governors[0] if governors else "max-frequency",
+    )
+
+
+def known_governors() -> tuple[str, ...]:
+    """Return the names that can be typed: built in, then those of installed packages."""
+    return (*BUILTIN, *sorted(set(_entry_points()) - set(BUILTIN)))
+
+
+def make_governor(text: str, setting: Setting) -> Governor:
+    """Return the governor that ``text`` names: ``NAME``, ``NAME:ARGUMENT``, ``FILE.py:NAME``.
+
+    Raises:
+        BadPolicy: the name is unknown (with the nearest spelling), the file cannot be used, or the
+            argument is wrong.
+        OutOfRange: it asks for a clock outside the calibrated range.
+    """
+    name, _, argument = text.partition(":")
+    if name.endswith(".py"):
+        return _from_file(Path(name), argument, setting)
+    if name in BUILTIN:
+        return BUILTIN[name](argument, setting)
+    installed = _entry_points()
+    if name in installed:
+        return _checked(installed[name].load()(argument, setting), text)
+    nearest = difflib.get_close_matches(name, known_governors(), n=1, cutoff=0.4)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise BadPolicy(f"unknown policy {name!r}; known: {', '.join(known_governors())}{hint}")
+
+
+def _entry_points() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _from_file(path: Path, rest: str, setting: Setting) -> Governor:
+    name, _, argument = rest.partition(":")
+    if not name:
+        raise BadPolicy(f"policy {path}: expected {path}:NAME, the name of a class in that file")
+    if not path.is_file():
+        raise BadPolicy(f"policy {path}:{name}: no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise BadPolicy(f"policy {path}:{name}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise BadPolicy(f"policy {path}: cannot be imported: {error}") from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        has = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise BadPolicy(f"policy {path}: has no {name!r}; it has {', '.join(has) or 'no class'}")
+    return _checked(factory(argument, setting), f"{path}:{name}")
+
+
+def _checked(made: Any, text: str) -> Governor:
+    missing = [a for a in ("name", "cap_w", "idle_mhz", "request_mhz") if not hasattr(made, a)]
+    if missing:
+        raise BadPolicy(f"policy {text}: is not a governor: lacks {', '.join(missing)}")
+    governor: Governor = made
+    return governor

@@ -1,0 +1,99 @@
+"""What of a comparison is extrapolated, assumed or saturated: said, never silent.
+
+In: the trace, the calibration and what happened. Out: one sentence for each thing to know.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from model.calibration import Calibration
+from model.provenance import Kind
+from model.work import Array, Phase
+from simulate.meter import State
+from simulate.outcome import Outcome
+from simulate.prepare import Prepared
+from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
+from traces import Trace
+
+_SATURATED = 0.98
+
+
+def warnings_of(
+    trace: Trace,
+    calibration: Calibration,
+    scenario: Scenario,
+    outcomes: Sequence[Outcome],
+    prepared: Sequence[Prepared],
+) -> Iterator[str]:
+    """Yield what a reader of the results must know, one sentence each."""
+    seen: set[str] = set()
+    for run in prepared:
+        if run.model not in seen:
+            seen.add(run.model)
+            yield from _extrapolations(trace, run)
+    yield from _assumptions(calibration, scenario, prepared)
+    if trace.source.skipped_rows:
+        yield f"trace: {trace.source.skipped_rows} broken rows were skipped"
+    for outcome in outcomes:
+        waits = outcome.queue_s
+        busy = 1 - outcome.time_by_state_s[State.IDLE] / (outcome.replicas * outcome.makespan_s)
+        if scenario.arrivals is Arrivals.TRACE and _growing(waits) and busy > _SATURATED:
+            yield (
+                f"{outcome.policy}: the fleet is saturated ({busy:.1%} busy, queues still grow): "
+                "its latencies depend on the length of the trace; add replicas"
+            )
+
+
+def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:
+    prompts = run.curves[Phase.PREFILL].domain.prompt_tokens
+    if prompts is not None:
+        share = _outside(trace.prompt_tokens.astype(np.float64), prompts)
+        if share:
+            yield (
+                f"extrapolated: {share:.0%} of prompts lie outside the {_range(prompts)} tokens at "
+                f"which prefill of {run.model} was measured"
+            )
+    contexts = run.curves[Phase.DECODE].domain.context_tokens
+    decodes = trace.output_tokens > 1
+    if contexts is not None and np.any(decodes):
+        ends = (trace.prompt_tokens + trace.output_tokens)[decodes].astype(np.float64)
+        share = float(np.mean(ends > contexts[1]))
+        if share:
+            yield (
+                f"extrapolated: {share:.0%} of decodes reach contexts beyond the "
+                f"{_range(contexts)} tokens at which {run.model} was measured"
+            )
+
+
+def _assumptions(
+    calibration: Calibration, scenario: Scenario, prepared: Sequence[Prepared]
+) -> Iterator[str]:
+    gpu = calibration.gpu
+    origin = gpu.origins.get("idle_power_w")
+    if scenario.idle_power_w is not None:
+        yield f"assumed: idle power of {scenario.idle_power_w:g} W, as given"
+    elif gpu.idle_power_w is not None and origin is not None and origin.kind is Kind.ASSUMED:
+        yield f"assumed: idle power of {gpu.idle_power_w:g} W ({origin.source})"
+    switching = any(p.asked_mhz[Phase.PREFILL] != p.asked_mhz[Phase.DECODE] for p in prepared)
+    if switching and scenario.switch_latency_s == SWITCH_LATENCY_S:
+        yield (
+            f"assumed: a clock switch stalls its replica for {1e3 * SWITCH_LATENCY_S:g} ms "
+            "(--switch-latency)"
+        )
+    if calibration.provenance.kind is Kind.TWIN:
+        yield "the calibration was measured on a simulated GPU (twin), not on hardware"
+
+
+def _outside(values: Array, span: tuple[float, float]) -> float:
+    return float(np.mean((values < span[0]) | (values > span[1])))
+
+
+def _range(span: tuple[float, float]) -> str:
+    low, high = span
+    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+
+def _growing(waits_s: Array) -> bool:
+    quarter = max(waits_s.size // 4, 1)
+    return float(waits_s[-quarter:].mean()) > 2 * float(waits_s[:quarter].mean()) > 0

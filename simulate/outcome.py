@@ -1,0 +1,92 @@
+"""What a run yields: one row a query, one row a state interval of each replica, and totals.
+
+In: a trace's columns and what the event loop recorded. Out: latencies and energies as columns.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.work import Array
+from simulate.meter import State
+from simulate.replay import Replayed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One policy's run over one trace.
+
+    Attributes:
+        policy: the policy's name.
+        model: the model that served the queries.
+        replicas: replicas in the fleet.
+        arrival_s: arrivals, shape (n,).
+        prompt_tokens: prompt lengths, shape (n,).
+        output_tokens: generated lengths, shape (n,).
+        replayed: what the event loop recorded.
+    """
+
+    policy: str
+    model: str
+    replicas: int
+    arrival_s: Array
+    prompt_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    replayed: Replayed
+
+    @property
+    def queue_s(self) -> Array:
+        """Time from arrival to the start of service, shape (n,)."""
+        return self.replayed.start_s - self.arrival_s
+
+    @property
+    def ttft_s(self) -> Array:
+        """Time to first token: from arrival to the end of prefill, shape (n,)."""
+        return self.replayed.first_token_s - self.arrival_s
+
+    @property
+    def e2e_s(self) -> Array:
+        """End-to-end latency: from arrival to the last token, shape (n,)."""
+        return self.replayed.finish_s - self.arrival_s
+
+    @property
+    def tpot_s(self) -> Array:
+        """Time per output token after the first; NaN for queries of fewer than two tokens."""
+        steps = self.output_tokens - 1
+        decode_s = self.replayed.finish_s - self.replayed.first_token_s
+        return np.where(steps > 0, decode_s / np.maximum(steps, 1), np.nan)
+
+    @cached_property
+    def energy_by_state_j(self) -> dict[State, float]:
+        """Energy of all replicas in each state; their sum is :attr:`energy_j`."""
+        return self._by_state(self.replayed.intervals.energy_j)
+
+    @cached_property
+    def time_by_state_s(self) -> dict[State, float]:
+        """Time of all replicas in each state; their sum is replicas x makespan."""
+        return self._by_state(self.replayed.intervals.duration_s)
+
+    @property
+    def energy_j(self) -> float:
+        """Energy of the whole fleet from 0 s to the end of the run."""
+        return math.fsum(self.energy_by_state_j.values())
+
+    @cached_property
+    def energy_by_replica_j(self) -> Array:
+        """Energy of each replica, shape (replicas,)."""
+        intervals = self.replayed.intervals
+        return np.bincount(
+            intervals.replica, weights=intervals.energy_j, minlength=self.replicas
+        ).astype(np.float64)
+
+    @property
+    def makespan_s(self) -> float:
+        """Time from 0 s until the fleet is at rest after the last query."""
+        return self.replayed.end_s
+
+    def _by_state(self, weights: Array) -> dict[State, float]:
+        state = self.replayed.intervals.state
+        return {s: math.fsum(weights[state == s].tolist()) for s in State}

@@ -1,0 +1,226 @@
+"""A comparison as a person reads it, and as a machine does.
+
+In: a comparison. Out: one table for the terminal; one document for ``summary.json``.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from model.curves import Curves
+from model.work import Phase
+from phasewatt import __version__
+from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
+from simulate.meter import State
+
+SUMMARY_VERSION = 1
+
+_STATES = (State.PREFILL, State.DECODE, State.SWITCHING, State.IDLE)
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the comparison as one table, what must be known of it, and where it comes from."""
+    console.print(_headline(comparison))
+    console.print(_table(comparison))
+    for line in _footnotes(comparison):
+        console.print(line, style="dim")
+
+
+def summary(comparison: Comparison) -> dict[str, Any]:
+    """Return the whole comparison as a document of plain values, the same for the same inputs."""
+    scenario, trace, calibration = comparison.scenario, comparison.trace, comparison.calibration
+    return {
+        "schema": "phasewatt-summary",
+        "schema_version": SUMMARY_VERSION,
+        "phasewatt": __version__,
+        "scenario": asdict(scenario),
+        "replicas": comparison.replicas,
+        "trace": {
+            "name": trace.name,
+            "requests": len(trace),
+            "prompt_tokens": int(trace.prompt_tokens.sum()),
+            "output_tokens": int(trace.output_tokens.sum()),
+            "source": {
+                "description": trace.source.description,
+                "licence": trace.source.licence,
+                "kind": trace.source.kind,
+                "url": trace.source.url,
+                "operations": list(trace.source.operations),
+                "skipped": dict(trace.source.skipped),
+            },
+        },
+        "calibration": {
+            "name": calibration.name,
+            "gpu": calibration.gpu.name,
+            "power_limit_w": calibration.gpu.power_limit_w,
+            "idle_power_w": calibration.gpu.idle_power_w,
+            "origins": {k: asdict(o) for k, o in calibration.gpu.origins.items()},
+            "provenance": asdict(calibration.provenance),
+        },
+        "baseline": comparison.results[0].outcome.policy,
+        "policies": [_policy(result) for result in comparison.results],
+        "warnings": list(comparison.warnings),
+    }
+
+
+def _policy(result: PolicyResult) -> dict[str, Any]:
+    prepared = result.prepared
+    return {
+        "policy": result.outcome.policy,
+        "model": prepared.model,
+        "engine": prepared.curves[Phase.PREFILL].engine,
+        "clocks": {
+            phase.value: {
+                "asked_mhz": _finite(prepared.asked_mhz[phase]),
+                "held_mhz": prepared.held_mhz[phase],
+                "time_form": prepared.curves[phase].time.form,
+                "time_holdout_mape": prepared.curves[phase].time.errors.holdout_mape,
+                "power_form": prepared.curves[phase].power.form,
+                "power_holdout_mape": prepared.curves[phase].power.errors.holdout_mape,
+            }
+            for phase in Phase
+        },
+        "power_cap_w": prepared.governor.cap_w,
+        "metrics": asdict(result.metrics),
+        "energy_by_replica_j": result.outcome.energy_by_replica_j.tolist(),
+        "energy_j": asdict(result.energy_j),
+        "saving": asdict(result.saving),
+        "latency_change": {k: asdict(e) for k, e in result.latency_change.items()},
+    }
+
+
+def _headline(comparison: Comparison) -> str:
+    trace, first = comparison.trace, comparison.results[0]
+    curves: Curves = first.prepared.curves[Phase.PREFILL]
+    models = dict.fromkeys(r.prepared.model for r in comparison.results)
+    span_s = float(first.outcome.arrival_s[-1] - first.outcome.arrival_s[0])
+    operations = f" ({', '.join(trace.source.operations)})" if trace.source.operations else ""
+    replicas = f"{comparison.replicas} replica{'s' if comparison.replicas > 1 else ''}"
+    return (
+        f"[bold]{trace.name}[/bold]{operations}: {len(trace):,} requests, arriving over "
+        f"{span_s:,.0f} s\n"
+        f"[bold]{', '.join(models)}[/bold] in {curves.engine} on {replicas} of one "
+        f"{comparison.calibration.gpu.name}, one request at a time"
+    )
+
+
+def _table(comparison: Comparison) -> Table:
+    table = Table(show_edge=False, pad_edge=False, row_styles=["", ""])
+    table.add_column("")
+    for index, result in enumerate(comparison.results):
+        label = result.outcome.policy + ("\n(baseline)" if index == 0 else "")
+        table.add_column(label, justify="right", overflow="fold")
+    sections: list[list[tuple[str, Callable[[PolicyResult], str]]]] = [
+        [
+            (f"{phase} clock, MHz", lambda r, p=phase: f"{r.prepared.held_mhz[p]:,.0f}")  # type: ignore[misc]
+            for phase in Phase
+        ],
+        [
+            ("energy, kWh", lambda r: _number(r.metrics.energy_kwh)),
+            ("energy, MJ", lambda r: _number(r.metrics.energy_j / 1e6)),
+            ("saving", lambda r: _saving(r, comparison)),
+            ("J per output token", lambda r: _number(r.metrics.output_token_j)),
+            ("J per request", lambda r: _number(r.metrics.request_j)),
+        ],
+        [(f"{_UPPER[name]} {q}, s", _latency(name, q)) for name in LATENCIES for q in QUANTILES],
+        [
+            ("requests/s", lambda r: _number(r.metrics.requests_per_s)),
+            ("output tokens/s", lambda r: _number(r.metrics.output_tokens_per_s)),
+            ("utilisation", lambda r: f"{r.metrics.utilisation:.1%}"),
+        ],
+        [
+            ("energy: " + _words(), lambda r: _shares(r.metrics.energy_by_state_j)),
+            ("time: " + _words(), lambda r: _shares(r.metrics.time_by_state_s)),
+        ],
+    ]
+    if comparison.scenario.slo is not None:
+        sections.append(
+            [
+                (f"SLO attainment, {key}", lambda r, k=key: f"{_attained(r)[k]:.2%}")  # type: ignore[misc]
+                for key in _attained(comparison.results[0])
+            ]
+        )
+    for rows in sections:
+        for name, cell in rows:
+            table.add_row(name, *(cell(result) for result in comparison.results))
+        table.add_section()
+    return table
+
+
+_UPPER = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "E2E"}
+
+
+def _latency(name: str, quantile: str) -> Callable[[PolicyResult], str]:
+    def cell(result: PolicyResult) -> str:
+        value = getattr(getattr(result.metrics, name), f"{quantile}_s")
+        change = result.latency_change.get(f"{name}_{quantile}")
+        if value is None or change is None:
+            return "-"
+        return f"{_number(value)}{_change(change)}"
+
+    return cell
+
+
+def _change(change: Estimate) -> str:
+    return f" ({change.value:+.1%})" if change.value else ""
+
+
+def _saving(result: PolicyResult, comparison: Comparison) -> str:
+    if result is comparison.results[0]:
+        return "-"
+    saving = result.saving
+    if saving.low is None or saving.high is None:
+        return f"{saving.value:.1%}"
+    return f"{saving.value:.1%} [{saving.low:.1%}, {saving.high:.1%}]".replace("[", r"\[")
+
+
+def _attained(result: PolicyResult) -> dict[str, float]:
+    return result.metrics.slo_attainment or {}
+
+
+def _words() -> str:
+    return "/".join(state.label for state in _STATES)
+
+
+def _shares(by_state: Mapping[str, float]) -> str:
+    whole = math.fsum(by_state.values())
+    return " / ".join(f"{by_state[state.label] / whole:.1%}" for state in _STATES)
+
+
+def _footnotes(comparison: Comparison) -> list[str]:
+    provenance = comparison.calibration.provenance
+    source = comparison.trace.source
+    lines = [f"! {warning}" for warning in comparison.warnings]
+    if comparison.scenario.draws:
+        lines.append(
+            f"Saving: 95% interval over {comparison.scenario.draws} draws of the curves' "
+            "coefficients (not of the trace)."
+        )
+    lines.append(
+        f"Calibration {comparison.calibration.name}: {provenance.kind}; {provenance.source}"
+    )
+    for phase in Phase:
+        curves = comparison.results[0].prepared.curves[phase]
+        lines.append(
+            f"  {phase}: hold-out error {curves.time.errors.holdout_mape:.1%} in time, "
+            f"{curves.power.errors.holdout_mape:.1%} in power, over {curves.time.errors.clocks} "
+            "clocks"
+        )
+    lines.append(f"Trace: {source.kind}; {source.description}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value < 100 else f"{value:.1f}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,61 @@
+"""Everything that decides a comparison, apart from the trace and the calibration themselves.
+
+In: what the command line says. Out: one frozen value that results embed.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from simulate.fleet import Routing
+from simulate.metrics import Slo
+
+SWITCH_LATENCY_S = 0.02
+"""Assumed. It differs between GPUs and between pairs of clocks; Velicka et al., arXiv 2502.20075,
+describe how to measure it."""
+
+TARGET_UTILISATION = 0.9
+"""What ``--replicas auto`` sizes for: stable, with a tenth of headroom."""
+
+
+class Arrivals(StrEnum):
+    """When queries arrive."""
+
+    TRACE = "trace"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How to replay.
+
+    Attributes:
+        policies: as written after ``--policy``.
+        baseline: the policy that savings are counted against.
+        model: model of the calibration; None takes its first.
+        engine: engine of the calibration; None takes the model's first.
+        replicas: fleet size; None finds the smallest stable one for the slowest policy.
+        routing: how queries reach replicas.
+        arrivals: when queries arrive: as in the trace, or all at once.
+        switch_latency_s: stall for each change of a requested clock.
+        min_dwell_s: how long a clock is kept at least.
+        idle_power_w: overrides the calibration's idle power; then labelled assumed.
+        max_slowdown: what phase-aware may cost each phase, as a fraction of its time.
+        slo: objectives to report attainment of.
+        draws: how often the curves' coefficients are drawn from their covariance.
+        seed: seed of those draws.
+    """
+
+    policies: tuple[str, ...]
+    baseline: str = "max-frequency"
+    model: str | None = None
+    engine: str | None = None
+    replicas: int | None = None
+    routing: Routing = Routing.LEAST_OUTSTANDING
+    arrivals: Arrivals = Arrivals.TRACE
+    switch_latency_s: float = SWITCH_LATENCY_S
+    min_dwell_s: float = 0.0
+    idle_power_w: float | None = None
+    max_slowdown: float = 0.1
+    slo: Slo | None = None
+    draws: int = 20
+    seed: int = 0
