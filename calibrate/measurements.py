@@ -1,0 +1,73 @@
+"""Measured points of one GPU as columns: what a fit reads, whoever measured.
+
+In: columns, from a user's table (:mod:`calibrate.table`) or from a campaign's log. Out: a
+validated :class:`Study`, the points with the GPU and the provenance that they belong to.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.gpu import Gpu
+from model.provenance import Provenance
+from model.work import Array, Phase, Work
+
+Strings = NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Measured points as columns of shape (n,); a repeat of a point is a row of its own.
+
+    Attributes:
+        model, engine, phase: names; phase is "prefill" or "decode".
+        dtype: "bfloat16", "float16" or "" where nobody told.
+        sm_mhz: SM clock that was achieved under load.
+        mem_mhz: memory clock; NaN where nobody told.
+        batch: sequences in the step.
+        prompt_tokens: tokens of each prompt in prefill; 0 in decode.
+        context_tokens: tokens in the KV cache of each sequence in decode; 0 in prefill.
+        time_s: time of one step.
+        power_w: mean board power while the step repeats.
+        time_error, power_error: relative standard errors of both; NaN where nobody told.
+        stock: whether the clock was the untouched governor's own choice under this load alone.
+    """
+
+    model: Strings
+    engine: Strings
+    phase: Strings
+    dtype: Strings
+    sm_mhz: Array
+    mem_mhz: Array
+    batch: Array
+    prompt_tokens: Array
+    context_tokens: Array
+    time_s: Array
+    power_w: Array
+    time_error: Array
+    power_error: Array
+    stock: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return int(self.time_s.size)
+
+    def rows(self, chosen: NDArray[np.bool_]) -> "Measurements":
+        """Return the points where the boolean array ``chosen`` is true."""
+        return Measurements(**{name: column[chosen] for name, column in vars(self).items()})
+
+    def work(self, phase: Phase) -> Work:
+        """Return the points' work as steps of ``phase``, shape (n,)."""
+        if phase is Phase.PREFILL:
+            return Work.prefill(self.batch, self.prompt_tokens)
+        return Work.decode(self.batch, self.context_tokens)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that a calibration is fitted from."""
+
+    name: str
+    gpu: Gpu
+    provenance: Provenance
+    measurements: Measurements

@@ -1,0 +1,138 @@
+"""What a transformer asks of a GPU in one step, from its published shape: bytes, flops, launches.
+
+In: a :class:`Geometry` and the steps as :class:`model.work.Work`. Out: a :class:`Demand`, whose
+columns the physically structured curves divide by bandwidths and throughputs.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+
+from model.provenance import STRICT
+from model.work import Array, Work
+
+KERNELS_PER_LAYER = 12
+"""Kernels that one decoder layer takes at least: two norms, seven matrix products, rotary
+embedding, attention, activation. Engines launch more; their launch time per kernel absorbs that."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Geometry:
+    """The shape of a decoder-only transformer with grouped-query attention and a gated MLP.
+
+    The fields carry the names of a Hugging Face ``config.json`` where it has them.
+    """
+
+    name: str
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    tie_word_embeddings: bool
+    attention_bias: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Geometry":
+        for field in (
+            "num_hidden_layers",
+            "hidden_size",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "head_dim",
+            "intermediate_size",
+            "vocab_size",
+        ):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} is {getattr(self, field)}; expected 1 or more")
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads {self.num_attention_heads} is no multiple of "
+                f"num_key_value_heads {self.num_key_value_heads}"
+            )
+        return self
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of all decoder layers, norms left out."""
+        query = self.num_attention_heads * self.head_dim
+        key_value = 2 * self.num_key_value_heads * self.head_dim
+        attention = self.hidden_size * (2 * query + key_value)
+        biases = query + key_value if self.attention_bias else 0
+        gated_mlp = 3 * self.hidden_size * self.intermediate_size
+        return self.num_hidden_layers * (attention + biases + gated_mlp)
+
+    @property
+    def head_parameters(self) -> int:
+        """Parameters of the matrix that turns hidden states into logits."""
+        return self.vocab_size * self.hidden_size
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, norms left out."""
+        embeddings = 1 if self.tie_word_embeddings else 2
+        return self.layer_parameters + embeddings * self.head_parameters
+
+    def kv_bytes_per_token(self, bytes_per_value: int = 2) -> int:
+        """Return the bytes that one token takes in the KV cache."""
+        values = 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
+        return values * bytes_per_value
+
+    def demand(self, work: Work, bytes_per_value: int = 2) -> "Demand":
+        """Return what each step of ``work`` asks of the GPU; columns of the work's shape.
+
+        Every step reads all weights once (a row of the embedding table per token is left out) and
+        computes logits for one token per sequence, as generation does.
+        """
+        tokens = work.prefill_tokens + work.decode_batch
+        sequences = work.prefill_batch + work.decode_batch
+        pairs = work.attended_pairs + work.context_tokens
+        weights = self.layer_parameters + self.head_parameters
+        attention_width = self.num_attention_heads * self.head_dim * self.num_hidden_layers
+        cached = work.context_tokens + work.prefill_tokens
+        return Demand(
+            weight_bytes=0 * tokens + weights * bytes_per_value,
+            kv_bytes=cached * self.kv_bytes_per_token(bytes_per_value),
+            gemm_flops=2.0 * (self.layer_parameters * tokens + self.head_parameters * sequences),
+            attention_flops=4.0 * attention_width * pairs,
+            launches=0 * tokens + KERNELS_PER_LAYER * self.num_hidden_layers,
+        )
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What steps ask of the GPU, as columns of the work's shape.
+
+    Attributes:
+        weight_bytes: bytes of weights read.
+        kv_bytes: bytes of KV cache read (decode) or written (prefill).
+        gemm_flops: floating-point operations of matrix products with weights.
+        attention_flops: floating-point operations of attention.
+        launches: kernels launched or replayed.
+    """
+
+    weight_bytes: Array
+    kv_bytes: Array
+    gemm_flops: Array
+    attention_flops: Array
+    launches: Array
+
+
+GEOMETRIES: Mapping[str, Geometry] = MappingProxyType(
+    {
+        geometry.name: geometry
+        for geometry in (
+            Geometry("llama-3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256, True),
+            Geometry("llama-3.2-3b", 28, 3072, 24, 8, 128, 8192, 128256, True),
+            Geometry("llama-3.1-8b", 32, 4096, 32, 8, 128, 14336, 128256, False),
+            Geometry("qwen2.5-14b", 48, 5120, 40, 8, 128, 13824, 152064, False, True),
+            Geometry("qwen2.5-32b", 64, 5120, 40, 8, 128, 27648, 152064, False, True),
+        )
+    }
+)
+"""Shapes of the paper's models, from the ``config.json`` that their makers publish on the
+Hugging Face hub (meta-llama/Llama-3.2-1B, Llama-3.2-3B, Llama-3.1-8B; Qwen/Qwen2.5-14B, 32B)."""
