@@ -4,6 +4,7 @@ In: a :class:`Geometry` and the steps as :class:`model.work.Work`. Out: a :class
 columns the physically structured curves divide by bandwidths and throughputs.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -103,7 +104,7 @@ class Geometry:
         )
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Demand:
     """What steps ask of the GPU, as columns of the work's shape.
 
