@@ -1,0 +1,63 @@
+"""``calibrate fit``: a table of measurements, or the log of a run, becomes a calibration."""
+
+from pathlib import Path
+
+import click
+
+from calibrate.measurements import Study
+from phasewatt.console import note, print_json
+from phasewatt.errors import BadOption, BadTable
+from phasewatt.files import write_text
+
+
+@click.command("fit")
+@click.argument("measurements", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Write here.")
+@click.option(
+    "--about", type=click.Path(path_type=Path), help="TOML about the table: GPU, provenance."
+)
+@click.option("--gpu", help="Which GPU's rows to take, where the table holds several.")
+@click.option("--json", "as_json", is_flag=True, help="Print the fit as JSON, for machines.")
+def command(
+    measurements: Path, output: Path, about: Path | None, gpu: str | None, as_json: bool
+) -> None:
+    """Fit a calibration from MEASUREMENTS, a CSV table or the JSONL log of `calibrate run`.
+
+    Forms are chosen by leave-one-clock-out error. The columns of a table are in docs/tables.md.
+    """
+    from calibrate.fit import fit_study
+    from calibrate.show import describe, print_calibration
+    from model.calibration import dump
+    from phasewatt.console import out
+
+    calibration = fit_study(_study(measurements, about, gpu))
+    write_text(output, dump(calibration))
+    if as_json:
+        print_json(describe(calibration))
+    else:
+        print_calibration(out(), calibration)
+        note(f"wrote {output}")
+
+
+def _study(path: Path, about: Path | None, gpu: str | None) -> Study:
+    if _is_log(path):
+        from calibrate.log import study_of_log
+
+        if about is not None or gpu is not None:
+            raise BadOption("--about and --gpu go with a table; a log says both itself")
+        return study_of_log(path)
+    from calibrate.table import read_study
+
+    return read_study(path, about, gpu)
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip().startswith(b"{")
+    except FileNotFoundError:
+        raise BadTable(
+            f"{path}: no such file; expected a table of measurements or the log of a run"
+        ) from None
+    except OSError as error:
+        raise BadTable(f"{path}: cannot be read: {error.strerror}") from error
