@@ -7,7 +7,14 @@ found and what was expected.
 
 
 class UserError(Exception):
-    """Something the user can mend; ``str(error)`` is one line that says how."""
+    """Something the user can mend; ``str(error)`` is one line that says how.
+
+    What came from a file may hold anything: a character that does not print shows as its escape.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class BadTrace(UserError):

@@ -44,19 +44,20 @@ class Content:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._line = 1
-        self._open = ExitStack()
-        # One handle, read once from front to end: the path may be a pipe.
-        file = self._open.enter_context(_opened(path))
-        magic = file.peek(4)
-        self.compression = next((_MAGIC[m] for m in _MAGIC if magic.startswith(m)), None)
-        self._stream = (
-            pa.CompressedInputStream(file, self.compression) if self.compression else file
-        )
-        self._open.callback(self._stream.close)
-        self._head = self._read().removeprefix(_BYTE_ORDER_MARK)
-        while not self._head.strip() and (more := self._read()):
-            self._head += more
-        self.container = self._container()
+        with ExitStack() as opened:
+            # One handle, read once from front to end: the path may be a pipe.
+            file = opened.enter_context(_opened(path))
+            magic = file.peek(4)
+            self.compression = next((_MAGIC[m] for m in _MAGIC if magic.startswith(m)), None)
+            self._stream = (
+                pa.CompressedInputStream(file, self.compression) if self.compression else file
+            )
+            opened.callback(self._stream.close)
+            self._head = self._read().removeprefix(_BYTE_ORDER_MARK)
+            while not self._head.strip() and (more := self._read()):
+                self._head += more
+            self.container = self._container()
+            self._open = opened.pop_all()
 
     def blocks(self) -> Iterator[Block]:
         """The records as blocks of about 4 MiB, each ending at the end of a record.

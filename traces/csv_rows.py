@@ -67,7 +67,13 @@ def _header(where: str, head: bytes) -> tuple[str, ...]:
         text = head.decode("utf-8").rstrip("\r")
     except UnicodeDecodeError:
         raise BadTrace(f"{where}: found {shown(head)}, expected a header in UTF-8") from None
-    columns = tuple(column.strip() for column in next(csv.reader([text])))
+    rows = [row for _, row in itertools.islice(_records(1, text), 2)]
+    if len(rows) > 1:
+        raise BadTrace(
+            f"{where}: found a lone carriage return in the header, expected lines that end in a "
+            "line feed"
+        )
+    columns = tuple(column.strip() for column in rows[0])
     twice = [column for column in columns if columns.count(column) > 1]
     if twice:
         raise BadTrace(f"{where}: found column '{twice[0]}' twice, expected each column once")
@@ -76,8 +82,8 @@ def _header(where: str, head: bytes) -> tuple[str, ...]:
 
 def _first(block: Block, columns: tuple[str, ...]) -> Mapping[str, str]:
     line = next(line for line in block.data.split(b"\n") if line.strip())
-    fields = next(csv.reader([line.decode("utf-8", "replace").rstrip("\r")]), [])
-    return dict(zip(columns, fields, strict=False))
+    rows = _records(block.first_line, line.decode("utf-8", "replace"))
+    return next((dict(zip(columns, row, strict=False)) for _, row in rows), {})
 
 
 def _quickly(block: Block, columns: tuple[str, ...], wanted: list[str]) -> Chunk | None:

@@ -50,9 +50,7 @@ class ParquetRows:
             for batch in self.file.iter_batches(
                 batch_size=_ROWS, columns=list(wanted), use_threads=False
             ):
-                columns = {
-                    name: _plain(batch.column(name)).cast(kind) for name, kind in wanted.items()
-                }
+                columns = {name: _plain(batch.column(name), kind) for name, kind in wanted.items()}
                 yield Chunk(batch.num_rows, columns, in_turn(first_row, batch.num_rows))
                 first_row += batch.num_rows
         except (pa.ArrowException, OSError) as error:
@@ -66,11 +64,11 @@ def open_parquet(content: Content) -> ParquetRows:
     """Read the schema of ``content``.
 
     Raises:
-        BadTrace: the file is no whole Parquet file, or holds no row.
+        BadTrace: the file is no whole Parquet file, names a column twice, or holds no row.
     """
     try:
         file = pq.ParquetFile(content.seekable())
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadTrace(
             f"{content.path}: found a damaged Parquet file, expected a whole one: "
             f"{' '.join(str(error).split())}"
@@ -79,7 +77,13 @@ def open_parquet(content: Content) -> ParquetRows:
         raise BadTrace(
             f"{content.path}: found a Parquet schema without rows, expected at least one row"
         )
-    return ParquetRows(str(content.path), file, tuple(file.schema_arrow.names))
+    columns = tuple(file.schema_arrow.names)
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise BadTrace(
+            f"{content.path}: found column '{twice[0]}' twice, expected each column once"
+        )
+    return ParquetRows(str(content.path), file, columns)
 
 
 def _converts(found: pa.DataType, wanted: pa.DataType) -> bool:
@@ -99,5 +103,9 @@ def _converts(found: pa.DataType, wanted: pa.DataType) -> bool:
     )
 
 
-def _plain(values: pa.Array) -> pa.Array:
-    return values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values
+def _plain(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    decoded = values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values
+    plain = decoded.cast(kind)
+    # Text is not checked on reading: bytes that are no UTF-8 would only break its first user.
+    plain.validate(full=kind == pa.large_string())
+    return plain

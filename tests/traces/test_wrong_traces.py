@@ -86,6 +86,11 @@ def json_row(**fields):
             "t.csv: line 1: found b'arrival_s,prompt_tokens,output_tokens,\\xff', expected a "
             "header in UTF-8",
         ),
+        (
+            OWN.replace("\n", "\r"),
+            "t.csv: line 1: found a lone carriage return in the header, expected lines that end "
+            "in a line feed",
+        ),
         # Arrival times.
         (
             AZURE + "2023-11-16 18:15,1,1\n",
@@ -417,6 +422,26 @@ def test_a_wrong_parquet_file(refusal, content, line):
     assert refusal(content, "t.parquet") == line
 
 
+def test_a_parquet_file_that_names_a_column_twice(refusal):
+    sink = pa.BufferOutputStream()
+    names = ["arrival_s", "prompt_tokens", "output_tokens", "output_tokens"]
+    pyarrow.parquet.write_table(pa.table([[0.0], [1], [1], [2]], names=names), sink)
+    assert refusal(sink.getvalue().to_pybytes(), "t.parquet") == (
+        "t.parquet: found column 'output_tokens' twice, expected each column once"
+    )
+
+
+def test_parquet_text_that_is_no_utf8(refusal):
+    content = parquet(text=["plain", "caf\u00e9"]).replace("caf\u00e9".encode(), b"caf\xe9!")
+    line = refusal(content, "t.parquet")
+    assert line.startswith("t.parquet: in or after row 1: found data that cannot be decoded, ")
+
+
+def test_a_name_with_a_line_break_shows_as_its_escape(refusal):
+    line = refusal(parquet(output_tokens=None, **{"out\nput": [1, 2]}), "t.parquet")
+    assert "found columns arrival_s, prompt_tokens, out\\nput" in line
+
+
 def test_a_parquet_file_that_breaks_off(refusal):
     line = refusal(parquet()[:-20], "t.parquet")
     assert line.startswith("t.parquet: found a damaged Parquet file, expected a whole one: ")
@@ -470,7 +495,7 @@ GOOD = {
     "jsonl": (JSON + json_row(text="a", **{"quality.m": 0.5})).encode(),
     "mooncake": (MOONCAKE * 3).encode(),
     "gzip": gzip.compress((OWN * 1).encode(), mtime=0),
-    "parquet": parquet(),
+    "parquet": parquet(text=["a", "caf\u00e9"]),
 }
 
 
