@@ -118,6 +118,7 @@ def summarise(samples: Samples, start_s: float, end_s: float) -> Window:
         )
     source, first_s, last_s, energy_j, power_se_w = _energy(inside)
     weight = _time_weights(inside.time_s)
+    lowest_mhz, highest_mhz = float(np.min(inside.sm_mhz)), float(np.max(inside.sm_mhz))
     return Window(
         start_s=first_s,
         end_s=last_s,
@@ -125,10 +126,11 @@ def summarise(samples: Samples, start_s: float, end_s: float) -> Window:
         power_w=energy_j / (last_s - first_s),
         power_se_w=power_se_w,
         energy_source=source,
-        sm_mhz=float(np.average(inside.sm_mhz, weights=weight)),
+        # A weighted mean of equal values rounds to either side of them: keep it inside their range.
+        sm_mhz=float(np.clip(np.average(inside.sm_mhz, weights=weight), lowest_mhz, highest_mhz)),
         sm_mhz_median=float(np.median(inside.sm_mhz)),
-        sm_mhz_min=float(np.min(inside.sm_mhz)),
-        sm_mhz_max=float(np.max(inside.sm_mhz)),
+        sm_mhz_min=lowest_mhz,
+        sm_mhz_max=highest_mhz,
         memory_mhz=float(np.median(inside.memory_mhz)),
         temperature_c=float(np.average(inside.temperature_c, weights=weight)),
         throttle_shares=_throttle_shares(inside.throttle, weight),

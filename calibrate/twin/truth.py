@@ -112,14 +112,10 @@ class TwinTruth:
     def true_time_s(self, step: StepCost, sm_mhz: float | FloatArray) -> float | FloatArray:
         """Return the exact time of one step in s, same shape as ``sm_mhz``."""
         slow = self.sm_max_mhz / sm_mhz - 1
-        weight_s = (
-            step.weight_bytes / self.weight_bytes_per_s * (1 + self.weight_clock_share * slow)
-        )
-        kv_s = step.kv_bytes / self.kv_bytes_per_s * (1 + self.kv_clock_share * slow)
-        compute_s = step.flops / self.flops_per_s * (1 + self.compute_clock_share * slow)
+        launch_s, memory_s, waiting_s, compute_s, computing_s = self._time_parts_s(step)
         p = self.overlap
-        body_s = ((weight_s + kv_s) ** p + compute_s**p) ** (1 / p)
-        return self.launch_time_s(step) + body_s
+        body_s = (memory_s + waiting_s * slow) ** p + (compute_s + computing_s * slow) ** p
+        return launch_s + body_s ** (1 / p)
 
     @overload
     def true_power_w(
@@ -187,8 +183,26 @@ class TwinTruth:
         top_mhz = float(self.sm_max_mhz if requested_mhz is None else requested_mhz)
         low_mhz = float(self.sm_min_mhz)
 
+        # The governor looks for its clock ten times a second: what no clock changes is worked out
+        # once, and a step's energy is taken from its parts.
+        parts = [
+            (count, *self._time_parts_s(step), *self.power_coefficients_w(step))
+            for step, count in mixture
+        ]
+        limit_w = self.cap_w
+        if temperature_c is not None:
+            limit_w -= self.leakage_w(temperature_c)
+        p = self.overlap
+
         def excess_w(sm_mhz: float) -> float:
-            return self.mixture_power_w(mixture, sm_mhz, temperature_c) - self.cap_w
+            slow, switching = self.sm_max_mhz / sm_mhz - 1, self.switching(sm_mhz)
+            round_s = round_j = 0.0
+            for count, launch_s, memory_s, wait_s, compute_s, work_s, static_w, c_w in parts:
+                body_s = (memory_s + wait_s * slow) ** p + (compute_s + work_s * slow) ** p
+                time_s = count * (launch_s + body_s ** (1 / p))
+                round_s += time_s
+                round_j += time_s * (static_w + c_w * switching)
+            return round_j / round_s - limit_w
 
         if excess_w(top_mhz) <= 0:
             return top_mhz
@@ -196,11 +210,27 @@ class TwinTruth:
             return low_mhz
         return float(brentq(excess_w, low_mhz, top_mhz, xtol=1e-3))
 
+    def _time_parts_s(self, step: StepCost) -> tuple[float, float, float, float, float]:
+        """Return times in s: launches, memory and compute at x = 1, each with what slowing adds.
+
+        The third and fifth are what memory and compute gain while ``1/x - 1`` grows by one.
+        """
+        weight_s = step.weight_bytes / self.weight_bytes_per_s
+        kv_s = step.kv_bytes / self.kv_bytes_per_s
+        compute_s = step.flops / self.flops_per_s
+        return (
+            self.launch_time_s(step),
+            weight_s + kv_s,
+            weight_s * self.weight_clock_share + kv_s * self.kv_clock_share,
+            compute_s,
+            compute_s * self.compute_clock_share,
+        )
+
     def _activity(self, step: StepCost) -> tuple[float, float]:
         """Return the shares of the step's time at the highest clock that memory, compute take."""
         whole_s = self.true_time_s(step, float(self.sm_max_mhz))
-        memory_s = step.weight_bytes / self.weight_bytes_per_s + step.kv_bytes / self.kv_bytes_per_s
-        return memory_s / whole_s, step.flops / self.flops_per_s / whole_s
+        _, memory_s, _, compute_s, _ = self._time_parts_s(step)
+        return memory_s / whole_s, compute_s / whole_s
 
 
 def twin_truth(name: str) -> TwinTruth:

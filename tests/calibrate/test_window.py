@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from calibrate.gpu import THROTTLE_IDLE, THROTTLE_POWER_CAP, throttle_words
@@ -94,6 +94,7 @@ def test_energy_is_that_between_the_edges_whatever_the_shape_of_power(first_s, l
 
 
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(2, 400))
+@example(seed=3227935, count=2)  # two equal clocks, whose weighted mean rounds below them
 @settings(max_examples=60, deadline=None)
 def test_clocks_and_shares_are_bounded_and_weighted_by_time(seed, count):
     rng = np.random.default_rng(seed)
