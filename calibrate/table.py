@@ -173,9 +173,7 @@ def _row(where: str, header: tuple[str, ...], row: Mapping[str | None, Any]) -> 
             raise BadTable(f"{where}: column '{column}': found nothing; expected a name")
     phase = text["phase"]
     if phase not in tuple(Phase):
-        raise BadTable(
-            f"{where}: column 'phase': found {phase!r}; expected 'prefill' or 'decode'"
-        )
+        raise BadTable(f"{where}: column 'phase': found {phase!r}; expected 'prefill' or 'decode'")
     prefill = phase == Phase.PREFILL
     time_s = number("time_s", 0, above=True)
     return _Row(

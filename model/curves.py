@@ -118,6 +118,11 @@ class FittedForm:
         variance = np.einsum("...i,ij,...j->...", sensitivity, self.covariance_matrix, sensitivity)
         return np.asarray(np.sqrt(np.maximum(variance, 0)))
 
+    def half_widths(self, level: float = 0.95) -> Array:
+        """Return the half-width of each coefficient's interval, shape (p,); 0 on a bound."""
+        reach = float(stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom))
+        return np.asarray(reach * np.sqrt(np.diag(self.covariance_matrix)))
+
     def drawn(self, rng: np.random.Generator) -> "FittedForm":
         """Return the form with coefficients drawn from their covariance, kept within bounds."""
         values = rng.multivariate_normal(self.theta, self.covariance_matrix, method="eigh")

@@ -18,7 +18,8 @@ from model.work import Array, Phase, Work
 from phasewatt.errors import BadTable
 
 _SIMPLER_WITHIN = 1.05
-"""A form with fewer coefficients is kept when its hold-out error is within 5% of the best."""
+"""Forms within 5% of the least hold-out error count as equal: then the one with the fewest
+coefficients is taken, and among those the one that is listed first."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def fit_best(forms: Sequence[Form], series: Series) -> FittedForm:
     holdout = {form.name: leave_one_clock_out_mape(form, series) for form in usable}
     least = min(holdout.values())
     close = [form for form in usable if holdout[form.name] <= _SIMPLER_WITHIN * least]
-    chosen = min(close, key=lambda form: (len(form.coefficients), holdout[form.name]))
+    chosen = min(close, key=lambda form: len(form.coefficients))
     return _describe(chosen, series, holdout)
 
 

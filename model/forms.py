@@ -6,75 +6,14 @@ data; which one describes a series is decided by hold-out error in :mod:`model.f
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from model.work import Array, Phase, Work
+from model.roofline import ACTIVITY_FORMS, ROOFLINE_FORMS
+from model.shape import Coefficient, Coefficients, Form, Inputs
+from model.work import Array
 
-
-@dataclass(frozen=True)
-class Coefficient:
-    """One free number of a form: its name, unit, physical bounds and meaning."""
-
-    name: str
-    unit: str
-    lower: float
-    upper: float
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a form is evaluated on.
-
-    Attributes:
-        clock: SM clock divided by the form's reference clock, shape (n,).
-        work: the steps, each column of shape (n,).
-        phase: the phase that the steps belong to.
-        constants: fixed numbers of the form, such as bytes of weights.
-        time_s: the steps' times, for power forms that need them; shape (n,).
-    """
-
-    clock: Array
-    work: Work
-    phase: Phase
-    constants: Mapping[str, float]
-    time_s: Array | None = None
-
-    @property
-    def units(self) -> Array:
-        """How often the step repeats its unit of work: tokens in prefill, one step in decode."""
-        if self.phase is Phase.PREFILL:
-            return self.work.prefill_tokens
-        return np.ones_like(self.work.decode_batch)
-
-
-Coefficients = tuple[Array, ...]
-
-
-@dataclass(frozen=True)
-class Form:
-    """A named shape: its coefficients, how it is evaluated, and where a fit may start.
-
-    ``evaluate(coefficients, inputs)`` broadcasts: coefficients of shape (draws, 1) against inputs
-    of shape (n,) give (draws, n). ``starts(target, inputs)`` proposes coefficient vectors.
-    ``varies_with_work`` says whether power depends on the step and not on its clock alone;
-    ``needs_time`` whether :attr:`Inputs.time_s` must be given.
-    """
-
-    name: str
-    formula: str
-    coefficients: tuple[Coefficient, ...]
-    evaluate: Callable[[Coefficients, Inputs], Array]
-    starts: Callable[[Array, Inputs], list[list[float]]]
-    varies_with_work: bool = False
-    needs_time: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the coefficients, in order."""
-        return tuple(c.name for c in self.coefficients)
+__all__ = ["FORMS", "POWER_FORMS", "TIME_FORMS", "Coefficient", "Form", "Inputs"]
 
 
 def _hyperbolic(c: Coefficients, at: Inputs) -> Array:
@@ -121,6 +60,17 @@ def _voltage_knee(c: Coefficients, at: Inputs) -> Array:
     return p0 + dynamic * at.clock * voltage**2
 
 
+def _voltage_bend(c: Coefficients, at: Inputs) -> Array:
+    p0, dynamic, knee, bend = c
+    voltage = 1 + bend * np.maximum(at.clock - knee, 0) ** 2
+    return p0 + dynamic * at.clock * voltage**2
+
+
+def _linear_and_power(c: Coefficients, at: Inputs) -> Array:
+    p0, dynamic, steep, k = c
+    return p0 + dynamic * at.clock + steep * at.clock**k
+
+
 def _time_starts(*extra: float) -> Callable[[Array, Inputs], list[list[float]]]:
     def starts(target: Array, at: Inputs) -> list[list[float]]:
         fastest = float((target / at.units).min())
@@ -149,6 +99,15 @@ def _knee_starts(target: Array, _at: Inputs) -> list[list[float]]:
     ]
 
 
+def _bend_starts(target: Array, at: Inputs) -> list[list[float]]:
+    return [[*rest, 5 * slope] for *rest, slope in _knee_starts(target, at)]
+
+
+def _linear_and_power_starts(target: Array, _at: Inputs) -> list[list[float]]:
+    least = float(target.min())
+    return [[0.5 * least, 0.4 * least, 0.3 * least, k] for k in (4.0, 8.0, 12.0)]
+
+
 def _each(extra: tuple[float, ...]) -> list[list[float]]:
     return [[value] for value in extra] or [[]]
 
@@ -168,13 +127,6 @@ TIME_FORMS: tuple[Form, ...] = (
     ),
     Form("a+b/f", "T = u (a + b/x)", (_STATIC_TIME, _CLOCKED_TIME), _hyperbolic, _time_starts()),
     Form(
-        "a+b/f^k",
-        "T = u (a + b x^-k)",
-        (_STATIC_TIME, _CLOCKED_TIME, Coefficient("k", "1", 0.5, 6.0, "sharpness of the knee")),
-        _inverse_power,
-        _time_starts(1.0, 2.0, 4.0),
-    ),
-    Form(
         "p-norm",
         "T = u (a^p + (b/x)^p)^(1/p)",
         (
@@ -184,6 +136,13 @@ TIME_FORMS: tuple[Form, ...] = (
         ),
         _p_norm,
         _time_starts(1.2, 3.0, 6.0),
+    ),
+    Form(
+        "a+b/f^k",
+        "T = u (a + b x^-k)",
+        (_STATIC_TIME, _CLOCKED_TIME, Coefficient("k", "1", 0.5, 6.0, "sharpness of the knee")),
+        _inverse_power,
+        _time_starts(1.0, 2.0, 4.0),
     ),
 )
 """Time of one step. u is the unit of work (tokens in prefill, 1 in decode), x = f / f_ref."""
@@ -210,7 +169,34 @@ POWER_FORMS: tuple[Form, ...] = (
         _voltage_knee,
         _knee_starts,
     ),
+    Form(
+        "linear+power",
+        "P = P0 + c x + d x^k",
+        (
+            _STATIC_POWER,
+            Coefficient("c_w", "W", 0.0, np.inf, "power that is linear in the clock"),
+            Coefficient("d_w", "W", 0.0, np.inf, "power added at the reference clock by voltage"),
+            Coefficient("k", "1", 1.0, 20.0, "steepness of that part"),
+        ),
+        _linear_and_power,
+        _linear_and_power_starts,
+    ),
+    Form(
+        "voltage-bend",
+        "P = P0 + c x V^2, V = 1 + s max(0, x - x_k)^2",
+        (
+            _STATIC_POWER,
+            _DYNAMIC_POWER,
+            Coefficient("knee", "f_ref", 0.2, 1.0, "relative clock above which voltage rises"),
+            Coefficient("bend", "1/f_ref^2", 0.0, 200.0, "how fast it rises"),
+        ),
+        _voltage_bend,
+        _bend_starts,
+    ),
 )
 """Power while a step runs; x = f / f_ref, V is voltage relative to its floor."""
 
-FORMS: Mapping[str, Form] = {form.name: form for form in (*TIME_FORMS, *POWER_FORMS)}
+FORMS: Mapping[str, Form] = {
+    form.name: form for form in (*TIME_FORMS, *POWER_FORMS, *ROOFLINE_FORMS, *ACTIVITY_FORMS)
+}
+"""Every form that a calibration may name."""

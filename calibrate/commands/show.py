@@ -1,0 +1,33 @@
+"""``calibrate show``: what a calibration covers, how well it fits, where it comes from."""
+
+from pathlib import Path
+
+import click
+
+from phasewatt.console import note, out, print_json
+from phasewatt.files import whole_file
+
+
+@click.command("show")
+@click.argument("calibration")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw the curves with their points (PNG)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines.")
+def command(calibration: str, plot: Path | None, as_json: bool) -> None:
+    """Print the domain, errors, coefficients and provenance of CALIBRATION (a file or a name)."""
+    from calibrate.show import describe, print_calibration
+    from model.calibration import load
+
+    loaded = load(calibration)
+    if plot is not None:
+        from calibrate.plots import plot_calibration
+
+        with whole_file(plot) as temporary:
+            plot_calibration(loaded, temporary)
+    if as_json:
+        print_json(describe(loaded))
+    else:
+        print_calibration(out(), loaded)
+    if plot is not None:
+        note(f"wrote {plot}")

@@ -1,0 +1,152 @@
+"""A calibration as a person reads it, and as a machine does.
+
+In: a calibration. Out: tables for the terminal (domain, coefficients, errors, provenance), or one
+document of plain values.
+"""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from model.calibration import Calibration
+from model.curves import Curves, FittedForm
+from model.work import Phase
+
+
+def describe(calibration: Calibration) -> dict[str, Any]:
+    """Return the calibration without its points as a document of plain values."""
+    return {
+        "schema": "phasewatt-calibration-summary",
+        "name": calibration.name,
+        "gpu": asdict(calibration.gpu),
+        "provenance": asdict(calibration.provenance),
+        "curves": [
+            {
+                "model": curves.model,
+                "engine": curves.engine,
+                "phase": curves.phase.value,
+                "origin": asdict(curves.origin),
+                "points": len(curves.points.sm_mhz),
+                "domain": asdict(curves.domain),
+                "governor_limit_w": curves.governor_limit_w,
+                "time": _form(curves.time),
+                "power": _form(curves.power),
+            }
+            for curves in calibration.curves
+        ],
+    }
+
+
+def print_calibration(console: Console, calibration: Calibration) -> None:
+    """Print what the calibration covers, how well it fits and where it comes from."""
+    gpu, provenance = calibration.gpu, calibration.provenance
+    idle = "unknown" if gpu.idle_power_w is None else f"{gpu.idle_power_w:g} W"
+    console.print(f"[bold]{calibration.name}[/bold]: {gpu.name}")
+    console.print(f"power limit {gpu.power_limit_w:g} W, idle {idle}\n")
+    console.print(_errors(calibration))
+    console.print("hold-out: mean absolute error of points that the fit did not see (MAPE)")
+    console.print()
+    console.print("coefficients, each with the half-width of its 95% interval", style="italic")
+    _print_coefficients(console, calibration)
+    console.print()
+    for name, origin in sorted(gpu.origins.items()):
+        console.print(f"{name}: {origin.kind}; {origin.source}", style="dim", markup=False)
+    console.print(f"{provenance.kind}: {provenance.source}", style="dim", markup=False)
+    console.print(f"how: {provenance.method}; {provenance.date}", style="dim", markup=False)
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.software.items())
+    console.print(
+        f"software: {versions or 'not told'}; licence: {provenance.licence}",
+        style="dim",
+        markup=False,
+    )
+    for line in provenance.notes:
+        console.print(f"! {line}", style="dim", markup=False)
+
+
+def _errors(calibration: Calibration) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    for name in ("model", "engine", "phase"):
+        table.add_column(name, overflow="fold")
+    for name in ("SM MHz", "batch", "tokens", "points", "time\nhold-out", "power\nhold-out"):
+        table.add_column(name, justify="right")
+    for curves in calibration.curves:
+        table.add_row(
+            curves.model,
+            curves.engine,
+            curves.phase.value,
+            _span(curves.domain.sm_mhz),
+            _span(curves.domain.batch),
+            _span(_lengths(curves)),
+            str(len(curves.points.sm_mhz)),
+            f"{curves.time.errors.holdout_mape:.2%}",
+            f"{curves.power.errors.holdout_mape:.2%}",
+        )
+    return table
+
+
+def _print_coefficients(console: Console, calibration: Calibration) -> None:
+    """Print each fitted form once, under all the curves that share it."""
+    fits: dict[str, tuple[FittedForm, list[str]]] = {}
+    for curves in calibration.curves:
+        owner = f"{curves.model} {curves.engine} {curves.phase}"
+        for figure, form in (("time", curves.time), ("power", curves.power)):
+            key = f"{figure} {form.form} {form.coefficients} {form.covariance}"
+            fits.setdefault(key, (form, []))[1].append(f"{figure} of {owner}")
+    for form, owners in fits.values():
+        console.print("; ".join(owners), style="bold", markup=False)
+        console.print(
+            f"  {form.definition.formula}; x = SM clock / {form.reference_mhz:,.0f} MHz",
+            markup=False,
+        )
+        rows = Table.grid(padding=(0, 2))
+        for index, coefficient in enumerate(form.definition.coefficients):
+            half = float(form.half_widths()[index])
+            rows.add_row(
+                "",
+                coefficient.name,
+                _number(float(form.theta[index])),
+                f"+- {_number(half)}" if half else "on its bound",
+                coefficient.unit,
+                coefficient.meaning,
+            )
+        console.print(rows, markup=False)
+
+
+def _form(form: FittedForm) -> dict[str, Any]:
+    half = form.half_widths()
+    return {
+        "form": form.form,
+        "formula": form.definition.formula,
+        "reference_mhz": form.reference_mhz,
+        "coefficients": [
+            {
+                "name": c.name,
+                "unit": c.unit,
+                "meaning": c.meaning,
+                "value": float(form.theta[i]),
+                "half_width_95": float(half[i]),
+            }
+            for i, c in enumerate(form.definition.coefficients)
+        ],
+        "residual_sd": form.residual_sd,
+        "errors": asdict(form.errors),
+        "diagnostics": asdict(form.diagnostics),
+    }
+
+
+def _lengths(curves: Curves) -> tuple[float, float]:
+    domain = curves.domain
+    span = domain.prompt_tokens if curves.phase is Phase.PREFILL else domain.context_tokens
+    return span or (math.nan, math.nan)
+
+
+def _span(span: tuple[float, float]) -> str:
+    low, high = span
+    return f"{low:,.0f}" if low == high else f"{low:,.0f}-{high:,.0f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
