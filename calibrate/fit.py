@@ -47,7 +47,7 @@ def _fit_series(model: str, engine: str, phase: Phase, rows: Measurements, study
     work = rows.work(phase)
     try:
         time = fit_best(TIME_FORMS, Series(phase, rows.sm_mhz, work, rows.time_s))
-        power = fit_best(POWER_FORMS, Series(phase, rows.sm_mhz, work, rows.power_w, rows.time_s))
+        power = fit_best(POWER_FORMS, Series(phase, rows.sm_mhz, work, rows.power_w))
     except BadTable as error:
         raise BadTable(f"{study.name}: {model} in {engine}: {error}") from None
     return Curves(

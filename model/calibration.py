@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from model.curves import Curves
+from model.curves import Curves, Normals
+from model.geometry import Geometry
 from model.gpu import Gpu
 from model.provenance import STRICT, Provenance
 from model.work import Phase
@@ -29,7 +30,10 @@ _SHIPPED = resources.files("model") / "shipped"
 
 @dataclass(frozen=True, config=STRICT)
 class Calibration:
-    """A GPU with the curves measured on it; ``curves`` holds one entry per model and phase."""
+    """A GPU with the curves measured on it; ``curves`` holds one entry per model and phase.
+
+    ``geometries`` holds the shapes of those models whose curves are physically structured.
+    """
 
     schema: str
     schema_version: int
@@ -37,6 +41,7 @@ class Calibration:
     gpu: Gpu
     curves: tuple[Curves, ...]
     provenance: Provenance
+    geometries: tuple[Geometry, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> "Calibration":
@@ -78,9 +83,17 @@ class Calibration:
             )
         raise BadCalibration(f"calibration {self.name} has no {phase} curves of {model}")
 
+    def geometry_of(self, model: str) -> Geometry | None:
+        """Return the shape of ``model``, or None where nobody told."""
+        return next((g for g in self.geometries if g.name == model), None)
+
     def drawn(self, rng: np.random.Generator) -> "Calibration":
-        """Return the calibration with every coefficient drawn from its covariance."""
-        return replace(self, curves=tuple(c.drawn(rng) for c in self.curves))
+        """Return the calibration with every coefficient drawn from its covariance.
+
+        A coefficient that several curves share is drawn once for all of them.
+        """
+        normal = Normals(rng)
+        return replace(self, curves=tuple(c.drawn(normal) for c in self.curves))
 
 
 def load(source: str | Path) -> Calibration:

@@ -4,6 +4,7 @@ In: fitted coefficients with their covariance. Out: seconds and watts, their int
 a point lies inside the range that was measured.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 
@@ -13,8 +14,9 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from scipy import stats
 
-from model.forms import FORMS, Form, Inputs
+from model.forms import FORMS
 from model.provenance import STRICT, Origin
+from model.shape import Activity, Form, Inputs, Parts
 from model.work import Array, Phase, Work
 from phasewatt.errors import OutOfRange
 
@@ -66,6 +68,8 @@ class FittedForm:
 
     ``covariance`` is in the order of the form's coefficients; a coefficient that rests on a bound
     has zero variance. ``residual_sd`` is the standard deviation of relative residuals.
+    ``scale`` multiplies the form; ``scale_sd`` is the standard deviation of its logarithm: how
+    far the form may lie off as a whole, where it was carried over from other models.
     """
 
     form: str
@@ -77,6 +81,8 @@ class FittedForm:
     degrees_of_freedom: int
     errors: FitErrors
     diagnostics: Diagnostics
+    scale: float = 1.0
+    scale_sd: float = 0.0
 
     @model_validator(mode="after")
     def _consistent(self) -> "FittedForm":
@@ -91,6 +97,8 @@ class FittedForm:
             raise ValueError(f"covariance is not {len(names)} by {len(names)}")
         if self.reference_mhz <= 0 or self.degrees_of_freedom < 1:
             raise ValueError("reference_mhz and degrees_of_freedom must be positive")
+        if self.scale <= 0 or self.scale_sd < 0:
+            raise ValueError("scale must be positive and scale_sd 0 or more")
         return self
 
     @cached_property
@@ -110,27 +118,47 @@ class FittedForm:
 
     def value(self, at: Inputs) -> Array:
         """Return the form's value at ``at``, shape (n,)."""
-        return self.definition.evaluate(tuple(self.theta), at)
+        return self.scale * self.definition.evaluate(tuple(self.theta), at)
 
     def relative_sd(self, at: Inputs) -> Array:
-        """Return the standard error of log(value) due to the coefficients, shape (n,)."""
+        """Return the standard error of log(value) due to coefficients and scale, shape (n,)."""
         sensitivity = np.stack([self._log_slope(i, at) for i in range(self.theta.size)], axis=-1)
         variance = np.einsum("...i,ij,...j->...", sensitivity, self.covariance_matrix, sensitivity)
-        return np.asarray(np.sqrt(np.maximum(variance, 0)))
+        return np.asarray(np.sqrt(np.maximum(variance, 0) + self.scale_sd**2))
 
     def half_widths(self, level: float = 0.95) -> Array:
         """Return the half-width of each coefficient's interval, shape (p,); 0 on a bound."""
         reach = float(stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom))
         return np.asarray(reach * np.sqrt(np.diag(self.covariance_matrix)))
 
-    def drawn(self, rng: np.random.Generator) -> "FittedForm":
-        """Return the form with coefficients drawn from their covariance, kept within bounds."""
-        values = rng.multivariate_normal(self.theta, self.covariance_matrix, method="eigh")
+    def drawn(self, normal: "Normals") -> "FittedForm":
+        """Return the form with coefficients drawn from their covariance, kept within bounds.
+
+        Coefficients that several forms share, all of them or those of the GPU, come out the same
+        in each: the first coefficients are drawn first, and ``normal`` gives the same numbers for
+        the same coefficients.
+        """
+        order = [i for i, c in enumerate(self.definition.coefficients) if c.of_gpu]
+        shared = len(order)
+        order += [i for i in range(self.theta.size) if i not in order]
+        covariance = self.covariance_matrix[np.ix_(order, order)]
+        block = [self.theta[order[:shared]].tolist(), covariance[:shared, :shared].tolist()]
+        whole = [self.form, self.theta.tolist(), self.covariance]
+        numbers = np.concatenate(
+            [normal(f"of GPU {block}", shared), normal(f"{whole}", self.theta.size - shared)]
+        )
+        values = self.theta.copy()
+        values[order] += _lower_root(covariance) @ numbers
         inside = [
             min(max(value, c.lower), c.upper)
             for value, c in zip(values.tolist(), self.definition.coefficients, strict=True)
         ]
-        return replace(self, coefficients=dict(zip(self.definition.names, inside, strict=True)))
+        scale = self.scale
+        if self.scale_sd > 0:
+            off = normal(f"scale {self.constants} {self.scale_sd}", 1)
+            scale *= float(np.exp(self.scale_sd * off[0]))
+        named = dict(zip(self.definition.names, inside, strict=True))
+        return replace(self, coefficients=named, scale=scale)
 
     def _log_slope(self, index: int, at: Inputs) -> Array:
         step = 1e-6 * max(abs(float(self.theta[index])), 1e-9)
@@ -197,7 +225,33 @@ class Curves:
 
     def power_w(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the mean power during each step in watts."""
-        return self.power.value(self._power_inputs(work, sm_mhz))
+        return self.power_of(work)(sm_mhz)
+
+    def power_of(self, work: Work) -> Callable[[ArrayLike], Array]:
+        """Return the power of ``work`` as a function of the SM clock alone."""
+        activity = self.activity(work) if self.power.definition.needs_activity else None
+
+        def power_w(sm_mhz: ArrayLike) -> Array:
+            return self.power.value(
+                replace(self._inputs(self.power, work, sm_mhz), activity=activity)
+            )
+
+        return power_w
+
+    def parts(self, work: Work, sm_mhz: ArrayLike) -> Parts | None:
+        """Return what the time of each step is made of; None where the form does not know."""
+        split = self.time.definition.parts
+        if split is None:
+            return None
+        return split(tuple(self.time.theta), self._inputs(self.time, work, sm_mhz))
+
+    def activity(self, work: Work) -> Activity:
+        """Return the shares of each step's time that memory and compute take at x = 1."""
+        clock = np.full(work.shape, self.time.reference_mhz)
+        parts = self.parts(work, clock)
+        assert parts is not None, "a power form by activity goes with a time form that has parts"
+        whole_s = self.time_s(work, clock) / self.time.scale
+        return Activity(parts.memory_s / whole_s, parts.compute_s / whole_s)
 
     def energy_j(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the energy of each step in joules: time times mean power."""
@@ -213,7 +267,9 @@ class Curves:
         self, work: Work, sm_mhz: ArrayLike, level: float = 0.95
     ) -> tuple[Array, Array]:
         """Return the prediction interval of a newly measured power, (low, high) in watts."""
-        return _interval(self.power, self._power_inputs(work, sm_mhz), level)
+        activity = self.activity(work) if self.power.definition.needs_activity else None
+        at = replace(self._inputs(self.power, work, sm_mhz), activity=activity)
+        return _interval(self.power, at, level)
 
     def require_clock(self, sm_mhz: ArrayLike) -> None:
         """Raise :class:`OutOfRange` unless every clock lies inside the calibrated domain."""
@@ -237,19 +293,38 @@ class Curves:
                 f"expected {wanted}"
             )
 
-    def drawn(self, rng: np.random.Generator) -> "Curves":
+    def drawn(self, normal: "Normals") -> "Curves":
         """Return the curves with coefficients drawn from their covariance."""
-        return replace(self, time=self.time.drawn(rng), power=self.power.drawn(rng))
+        return replace(self, time=self.time.drawn(normal), power=self.power.drawn(normal))
 
     def _inputs(self, form: FittedForm, work: Work, sm_mhz: ArrayLike) -> Inputs:
         clock = np.asarray(sm_mhz, dtype=np.float64) / form.reference_mhz
         return Inputs(clock, work, self.phase, form.constants)
 
-    def _power_inputs(self, work: Work, sm_mhz: ArrayLike) -> Inputs:
-        at = self._inputs(self.power, work, sm_mhz)
-        if not self.power.definition.needs_time:
-            return at
-        return replace(at, time_s=self.time_s(work, sm_mhz))
+
+class Normals:
+    """Standard normal numbers by name: the same name gives the same numbers again."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._known: dict[str, Array] = {}
+
+    def __call__(self, name: str, count: int) -> Array:
+        """Return ``count`` numbers for ``name``, shape (count,)."""
+        if name not in self._known:
+            self._known[name] = self._rng.standard_normal(count)
+        return self._known[name]
+
+
+def _lower_root(covariance: Array) -> Array:
+    """Return L with L L' = ``covariance``, lower triangular, for a singular covariance too."""
+    size = covariance.shape[0]
+    root, rest = np.zeros_like(covariance), covariance.copy()
+    for i in range(size):
+        if rest[i, i] > 1e-12 * covariance[i, i]:
+            root[i:, i] = rest[i:, i] / np.sqrt(rest[i, i])
+            rest = rest - np.outer(root[:, i], root[:, i])
+    return root
 
 
 def _interval(form: FittedForm, at: Inputs, level: float) -> tuple[Array, Array]:

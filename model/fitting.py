@@ -30,18 +30,14 @@ class Series:
     sm_mhz: Array
     work: Work
     target: Array
-    time_s: Array | None = None
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Series":
         """Return the points where the boolean array ``chosen`` is true."""
-        time_s = None if self.time_s is None else self.time_s[chosen]
-        return Series(
-            self.phase, self.sm_mhz[chosen], self.work.at(chosen), self.target[chosen], time_s
-        )
+        return Series(self.phase, self.sm_mhz[chosen], self.work.at(chosen), self.target[chosen])
 
     def inputs(self, reference_mhz: float) -> Inputs:
         """Return the points as a form's inputs, with clocks relative to ``reference_mhz``."""
-        return Inputs(self.sm_mhz / reference_mhz, self.work, self.phase, {}, self.time_s)
+        return Inputs(self.sm_mhz / reference_mhz, self.work, self.phase, {})
 
 
 def fit_best(forms: Sequence[Form], series: Series) -> FittedForm:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from model.roofline import ACTIVITY_FORMS, ROOFLINE_FORMS
+from model.activity import ACTIVITY_FORMS
+from model.roofline import ROOFLINE_FORMS
 from model.shape import Coefficient, Coefficients, Form, Inputs
 from model.work import Array
 
@@ -28,7 +29,7 @@ def _inverse(c: Coefficients, at: Inputs) -> Array:
 
 def _inverse_power(c: Coefficients, at: Inputs) -> Array:
     a, b, k = c
-    return at.units * (a + b * at.clock**-k)
+    return np.asarray(at.units * (a + b * at.clock**-k))
 
 
 def _p_norm(c: Coefficients, at: Inputs) -> Array:
@@ -51,7 +52,7 @@ def _cubic_power(c: Coefficients, at: Inputs) -> Array:
 
 def _power_law(c: Coefficients, at: Inputs) -> Array:
     p0, dynamic, k = c
-    return p0 + dynamic * at.clock**k
+    return np.asarray(p0 + dynamic * at.clock**k)
 
 
 def _voltage_knee(c: Coefficients, at: Inputs) -> Array:

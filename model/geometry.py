@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
@@ -83,25 +84,34 @@ class Geometry:
         values = 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
         return values * bytes_per_value
 
-    def demand(self, work: Work, bytes_per_value: int = 2) -> "Demand":
-        """Return what each step of ``work`` asks of the GPU; columns of the work's shape.
+    def constants(self, bytes_per_value: int = 2) -> dict[str, float]:
+        """Return what one unit of work asks for, as :func:`demand_of` reads it.
 
         Every step reads all weights once (a row of the embedding table per token is left out) and
-        computes logits for one token per sequence, as generation does.
+        computes logits for one token per sequence, as generation does. Activations are what a
+        token's kernels read and write when each is a kernel of its own.
         """
-        tokens = work.prefill_tokens + work.decode_batch
-        sequences = work.prefill_batch + work.decode_batch
-        pairs = work.attended_pairs + work.context_tokens
-        weights = self.layer_parameters + self.head_parameters
-        attention_width = self.num_attention_heads * self.head_dim * self.num_hidden_layers
-        cached = work.context_tokens + work.prefill_tokens
-        return Demand(
-            weight_bytes=0 * tokens + weights * bytes_per_value,
-            kv_bytes=cached * self.kv_bytes_per_token(bytes_per_value),
-            gemm_flops=2.0 * (self.layer_parameters * tokens + self.head_parameters * sequences),
-            attention_flops=4.0 * attention_width * pairs,
-            launches=0 * tokens + KERNELS_PER_LAYER * self.num_hidden_layers,
-        )
+        query = self.num_attention_heads * self.head_dim
+        key_value = 2 * self.num_key_value_heads * self.head_dim
+        layers = self.num_hidden_layers
+        # Norms, residuals and projections stream the hidden state fifteen times; queries pass
+        # through projection, rotary embedding, attention and output; the MLP writes gate and up,
+        # reads both, writes their product and reads it.
+        activations = 15 * self.hidden_size + 6 * query + 2 * key_value + 6 * self.intermediate_size
+        return {
+            "weight_bytes": float((self.layer_parameters + self.head_parameters) * bytes_per_value),
+            "kv_bytes_per_token": float(self.kv_bytes_per_token(bytes_per_value)),
+            "activation_bytes_per_token": float(layers * activations * bytes_per_value),
+            "gemm_flops_per_token": 2.0 * self.layer_parameters,
+            "head_flops_per_sequence": 2.0 * self.head_parameters,
+            "attention_flops_per_pair": 4.0 * query * layers,
+            "layers": float(layers),
+            "launches": float(KERNELS_PER_LAYER * layers),
+        }
+
+    def demand(self, work: Work, bytes_per_value: int = 2) -> "Demand":
+        """Return what each step of ``work`` asks of the GPU; columns of the work's shape."""
+        return demand_of(self.constants(bytes_per_value), work)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +124,9 @@ class Demand:
         gemm_flops: floating-point operations of matrix products with weights.
         attention_flops: floating-point operations of attention.
         launches: kernels launched or replayed.
+        activation_bytes: bytes of activations read and written.
+        kv_walks: tokens that attention walks one after another, summed over layers: the cache of
+            one sequence in decode, whatever the batch; 0 in prefill.
     """
 
     weight_bytes: Array
@@ -121,6 +134,30 @@ class Demand:
     gemm_flops: Array
     attention_flops: Array
     launches: Array
+    activation_bytes: Array
+    kv_walks: Array
+
+
+def demand_of(constants: Mapping[str, float | Array], work: Work) -> Demand:
+    """Return what each step of ``work`` asks of the GPU, given :meth:`Geometry.constants`.
+
+    Constants may be arrays of the work's shape, where steps of several models are stacked.
+    """
+    tokens = work.prefill_tokens + work.decode_batch
+    sequences = work.prefill_batch + work.decode_batch
+    pairs = work.attended_pairs + work.context_tokens
+    cached = work.context_tokens + work.prefill_tokens
+    none = np.zeros_like(tokens)
+    return Demand(
+        weight_bytes=none + constants["weight_bytes"],
+        kv_bytes=cached * constants["kv_bytes_per_token"],
+        gemm_flops=tokens * constants["gemm_flops_per_token"]
+        + sequences * constants["head_flops_per_sequence"],
+        attention_flops=pairs * constants["attention_flops_per_pair"],
+        launches=none + constants["launches"],
+        activation_bytes=tokens * constants["activation_bytes_per_token"],
+        kv_walks=work.context_tokens / np.maximum(work.decode_batch, 1) * constants["layers"],
+    )
 
 
 GEOMETRIES: Mapping[str, Geometry] = MappingProxyType(

@@ -27,6 +27,7 @@ class Gpu:
         power_limit_w: the limit that an untouched GPU of this kind runs under.
         idle_power_w: power with a model loaded and nothing to do; None if nobody knows.
         origins: for each figure above, its kind and source.
+        sm_mhz_max: the highest SM clock that can be requested; None if nobody told.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Gpu:
     power_limit_w: float
     idle_power_w: float | None
     origins: dict[str, Origin]
+    sm_mhz_max: float | None = None
 
     @model_validator(mode="after")
     def _physical(self) -> "Gpu":
@@ -42,6 +44,8 @@ class Gpu:
                 raise ValueError(f"{field} is {getattr(self, field):g}; expected more than 0")
         if self.idle_power_w is not None and self.idle_power_w < 0:
             raise ValueError(f"idle_power_w is {self.idle_power_w:g}; expected 0 or more")
+        if self.sm_mhz_max is not None and self.sm_mhz_max <= 0:
+            raise ValueError(f"sm_mhz_max is {self.sm_mhz_max:g}; expected more than 0")
         return self
 
     def clocks_mhz(self, curves: Curves) -> Array:
@@ -100,10 +104,11 @@ class Gpu:
 
 
 def _clock_at_power(curves: Curves, work: Work, limit_w: float, low: float, high: Array) -> Array:
+    power_w = curves.power_of(work)
     below, above = np.full_like(high, low), high.copy()
     for _ in range(_BISECTIONS):
         middle = (below + above) / 2
-        over = curves.power_w(work, middle) > limit_w
+        over = power_w(middle) > limit_w
         above = np.where(over, middle, above)
         below = np.where(over, below, middle)
     return below

@@ -1,0 +1,255 @@
+"""The physically structured forms of time: launches, bytes and flops, each with its clock response.
+
+In: rates and clock shares of a GPU and an engine, the demands of a model. Out: seconds for every
+batch, length and clock together; so one fit covers them all, and models that nobody measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+
+import numpy as np
+from scipy.optimize import nnls
+
+from model.geometry import demand_of
+from model.shape import Coefficient, Coefficients, Form, Inputs, Parts
+from model.work import Array
+
+
+class Launch(StrEnum):
+    """What becomes of the time that the host takes to launch a step's kernels."""
+
+    SERIAL = "serial launch"
+    OVERLAPPED = "overlapped launch"
+    NONE = "no launch"
+
+
+class Extra(StrEnum):
+    """Terms that a roofline may have beyond weights, KV cache and flops."""
+
+    ATTENTION = "attention"
+    ACTIVATIONS = "activations"
+    WALK = "walk"
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Which terms a roofline has.
+
+    Attributes:
+        launch: what becomes of launch time.
+        one_bandwidth: whether weights and KV cache share a bandwidth and its clock share.
+        extras: further terms. ``ATTENTION`` gives attention a throughput of its own;
+            ``ACTIVATIONS`` reads and writes activations; ``WALK`` takes a latency for each cached
+            token of a sequence, which no batch shortens.
+    """
+
+    launch: Launch = Launch.SERIAL
+    one_bandwidth: bool = False
+    extras: frozenset[Extra] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The name of the form, such as "roofline + attention"."""
+        marks = [] if self.launch is Launch.SERIAL else [str(self.launch)]
+        marks += ["one bandwidth"] * self.one_bandwidth
+        base = f"roofline ({', '.join(marks)})" if marks else "roofline"
+        return " + ".join([base, *(extra for extra in Extra if extra in self.extras)])
+
+
+def roofline(terms: Roofline) -> Form:
+    """Return the time form that has ``terms``."""
+    columns = _columns(terms)
+    coefficients = _coefficients(terms)
+    names = [c.name for c in coefficients]
+
+    def parts(c: Coefficients, at: Inputs) -> Parts:
+        value = dict(zip(names, c, strict=True))
+        amounts = _amounts(at)
+        slow = 1 / at.clock - 1
+        spent: dict[str, Array] = {"launch": np.zeros_like(slow), "memory": 0 * slow}
+        spent["compute"] = 0 * slow
+        for column in columns:
+            each_s = amounts[column.rate] * value[column.rate]
+            if column.rate != "launch_s":
+                each_s = amounts[column.rate] / value[column.rate]
+            if column.share is not None:
+                each_s = each_s * (1 + value[column.share] * slow)
+            spent[column.part] = spent[column.part] + each_s
+        return Parts(spent["launch"], spent["memory"], spent["compute"])
+
+    def evaluate(c: Coefficients, at: Inputs) -> Array:
+        spent = parts(c, at)
+        device_s = _p_norm(spent.memory_s, spent.compute_s, c[names.index("overlap")])
+        if terms.launch is Launch.OVERLAPPED:
+            return _p_norm(spent.launch_s, device_s, np.asarray(_QUEUE_SHARPNESS))
+        return spent.launch_s + device_s
+
+    def starts(target: Array, at: Inputs) -> list[list[float]]:
+        solved = _additive(columns, _amounts(at), target, at.clock)
+        return [[*(solved[name] for name in names[:-1]), overlap] for overlap in (1.02, 2.5)]
+
+    return Form(
+        name=terms.name,
+        formula=_formula(terms),
+        coefficients=coefficients,
+        evaluate=evaluate,
+        starts=starts,
+        varies_with_work=True,
+        parts=parts,
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One term: the coefficient that is its rate, the one that is its clock share, its part."""
+
+    rate: str
+    share: str | None
+    part: str
+
+
+_QUEUE_SHARPNESS = 8.0
+"""Launches run ahead of the device, so the slower of both sets the pace: a p-norm close to it."""
+
+_LEAST_SHARE = 1e-3
+"""A term that the start leaves out begins at this share of a step, so that a fit can find it."""
+
+
+def _columns(terms: Roofline) -> list[_Column]:
+    weights = ("memory_bytes_per_s", "memory_clock_share")
+    cache = weights
+    if not terms.one_bandwidth:
+        weights = ("weight_bytes_per_s", "weight_clock_share")
+        cache = ("kv_bytes_per_s", "kv_clock_share")
+    columns = [] if terms.launch is Launch.NONE else [_Column("launch_s", None, "launch")]
+    columns.append(_Column(*weights, "memory"))
+    if cache != weights:
+        columns.append(_Column(*cache, "memory"))
+    if Extra.ACTIVATIONS in terms.extras:
+        columns.append(_Column("activation_bytes_per_s", weights[1], "memory"))
+    if Extra.WALK in terms.extras:
+        columns.append(_Column("walked_tokens_per_s", cache[1], "memory"))
+    if Extra.ATTENTION in terms.extras:
+        columns.append(_Column("gemm_flops_per_s", "compute_clock_share", "compute"))
+        columns.append(_Column("attention_flops_per_s", "compute_clock_share", "compute"))
+    else:
+        columns.append(_Column("flops_per_s", "compute_clock_share", "compute"))
+    return columns
+
+
+def _amounts(at: Inputs) -> dict[str, Array]:
+    demand = demand_of(at.constants, at.work)
+    return {
+        "launch_s": demand.launches,
+        "memory_bytes_per_s": demand.weight_bytes + demand.kv_bytes,
+        "weight_bytes_per_s": demand.weight_bytes,
+        "kv_bytes_per_s": demand.kv_bytes,
+        "activation_bytes_per_s": demand.activation_bytes,
+        "walked_tokens_per_s": demand.kv_walks,
+        "flops_per_s": demand.gemm_flops + demand.attention_flops,
+        "gemm_flops_per_s": demand.gemm_flops,
+        "attention_flops_per_s": demand.attention_flops,
+    }
+
+
+def _coefficients(terms: Roofline) -> tuple[Coefficient, ...]:
+    columns = _columns(terms)
+    rates = [_RATES[column.rate] for column in columns]
+    shares = dict.fromkeys(column.share for column in columns if column.share is not None)
+    return (*rates, *(_share(name) for name in shares), _OVERLAP)
+
+
+def _rate(name: str, unit: str, meaning: str, lower: float, upper: float) -> Coefficient:
+    return Coefficient(name, unit, lower, upper, meaning, reciprocal=True)
+
+
+_RATES = {
+    c.name: c
+    for c in (
+        Coefficient("launch_s", "s", 0.0, 1.0, "launch of one kernel"),
+        _rate("memory_bytes_per_s", "B/s", "weights and KV cache read", 1e8, 1e16),
+        _rate("weight_bytes_per_s", "B/s", "weights read", 1e8, 1e16),
+        _rate("kv_bytes_per_s", "B/s", "KV cache read", 1e8, 1e16),
+        _rate("activation_bytes_per_s", "B/s", "activations read and written", 1e8, 1e16),
+        _rate("walked_tokens_per_s", "1/s", "cached tokens of one sequence walked", 1e3, 1e13),
+        _rate("flops_per_s", "1/s", "floating-point operations", 1e9, 1e19),
+        _rate("gemm_flops_per_s", "1/s", "operations of products with weights", 1e9, 1e19),
+        _rate("attention_flops_per_s", "1/s", "operations of attention", 1e9, 1e19),
+    )
+}
+"""Rates at the reference clock. The upper bounds are far above any hardware: a rate that rests on
+one belongs to a term that the points do not show."""
+
+_OVERLAP = Coefficient("overlap", "1", 1.0, 12.0, "overlap of memory and compute time: 1 is none")
+
+
+def _share(name: str) -> Coefficient:
+    what = name.removesuffix("_clock_share")
+    return Coefficient(name, "1", 0.0, 1.0, f"share of {what} time that grows as the clock falls")
+
+
+def _p_norm(first: Array, second: Array, p: Array) -> Array:
+    largest = np.maximum(np.maximum(first, second), 1e-300)
+    least = np.minimum(first, second)
+    return np.asarray(largest * (1 + (least / largest) ** p) ** (1 / p))
+
+
+def _additive(
+    columns: Sequence[_Column], amounts: dict[str, Array], target: Array, clock: Array
+) -> dict[str, float]:
+    """Return rates and shares that solve the form without overlap, which is linear in costs."""
+    design, owners = [], []
+    for column in columns:
+        design.append(amounts[column.rate] / target)
+        owners.append((column.rate, False))
+        if column.share is not None:
+            design.append(amounts[column.rate] / (clock * target))
+            owners.append((column.rate, True))
+    matrix = np.column_stack(design)
+    scale = np.maximum(np.linalg.norm(matrix, axis=0), 1e-300)
+    costs = nnls(matrix / scale, np.ones(target.size))[0] / scale
+    found = dict.fromkeys([c.rate for c in columns], 0.0)
+    clocked = dict.fromkeys(found, 0.0)
+    for (rate, grows), cost in zip(owners, costs.tolist(), strict=True):
+        found[rate] += cost
+        clocked[rate] += cost if grows else 0.0
+    solved: dict[str, float] = {}
+    for column in columns:
+        typical = float(np.median(target / np.maximum(amounts[column.rate], 1e-300)))
+        least = max(_LEAST_SHARE * typical, 1e-300)
+        cost = max(found[column.rate], least)
+        solved[column.rate] = cost if column.rate == "launch_s" else 1 / cost
+        if column.share is not None and column.share not in solved:
+            known = found[column.rate] > least
+            share = clocked[column.rate] / found[column.rate] if known else 0.5
+            solved[column.share] = float(np.clip(share, 0.02, 0.98))
+    return solved
+
+
+def _formula(terms: Roofline) -> str:
+    memory = "bytes/bw" if terms.one_bandwidth else "weights/bw + KV/bw"
+    memory += " + activations/bw" if Extra.ACTIVATIONS in terms.extras else ""
+    memory += " + walk" if Extra.WALK in terms.extras else ""
+    compute = "gemm/F + attention/F" if Extra.ATTENTION in terms.extras else "flops/F"
+    device = f"(({memory})^p + ({compute})^p)^(1/p)"
+    shared = "each term times 1 - s + s/x"
+    if terms.launch is Launch.NONE:
+        return f"T = {device}, {shared}"
+    if terms.launch is Launch.OVERLAPPED:
+        return f"T = max(launches, {device}), {shared}"
+    return f"T = launches + {device}, {shared}"
+
+
+_STRUCTURES: tuple[Roofline, ...] = tuple(
+    Roofline(launch, one, frozenset(e for e, on in zip(Extra, chosen, strict=True) if on))
+    for launch, one in product(Launch, (False, True))
+    for chosen in product((False, True), repeat=len(Extra))
+)
+
+ROOFLINES: dict[Roofline, Form] = {terms: roofline(terms) for terms in _STRUCTURES}
+"""The form of every combination of terms."""
+
+ROOFLINE_FORMS: tuple[Form, ...] = tuple(ROOFLINES.values())
+"""Time of one step of any batch and length; x = f / f_ref."""
