@@ -16,7 +16,7 @@ from simulate.prepare import Prepared
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
 from traces import Trace
 
-_SATURATED = 0.98
+_SATURATED = 0.95
 
 
 def warnings_of(
@@ -36,13 +36,30 @@ def warnings_of(
     if trace.source.skipped_rows:
         yield f"trace: {trace.source.skipped_rows} broken rows were skipped"
     for outcome in outcomes:
-        waits = outcome.queue_s
-        busy = 1 - outcome.time_by_state_s[State.IDLE] / (outcome.replicas * outcome.makespan_s)
-        if scenario.arrivals is Arrivals.TRACE and _growing(waits) and busy > _SATURATED:
+        if is_saturated(outcome, scenario):
             yield (
-                f"{outcome.policy}: the fleet is saturated ({busy:.1%} busy, queues still grow): "
-                "its latencies depend on the length of the trace; add replicas"
+                f"{outcome.policy}: the fleet is saturated ({busy_share(outcome):.1%} busy, queues "
+                "still grow): its latencies depend on the length of the trace; add replicas"
             )
+
+
+def is_saturated(outcome: Outcome, scenario: Scenario) -> bool:
+    """Return whether queues still grew while queries came and hardly any replica ever rested."""
+    online = scenario.arrivals is Arrivals.TRACE
+    return online and busy_share(outcome) > _SATURATED and _growing(outcome.queue_s)
+
+
+def busy_share(outcome: Outcome) -> float:
+    """Return the share of replica time that was not idle, between first and last arrival."""
+    first_s, last_s = float(outcome.arrival_s[0]), float(outcome.arrival_s[-1])
+    if last_s <= first_s:
+        return 1.0
+    intervals = outcome.replayed.intervals
+    idle = intervals.state == State.IDLE
+    starts_s = intervals.start_s[idle]
+    ends_s = starts_s + intervals.duration_s[idle]
+    idle_s = np.maximum(np.minimum(ends_s, last_s) - np.maximum(starts_s, first_s), 0).sum()
+    return 1 - float(idle_s) / (outcome.replicas * (last_s - first_s))
 
 
 def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:

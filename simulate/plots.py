@@ -18,7 +18,7 @@ from simulate.metrics import JOULES_PER_KWH
 COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-_DPI = 150
+DPI = 150
 _MOST_BINS = 600
 
 
@@ -77,7 +77,7 @@ def plot_power(comparison: Comparison, path: Path) -> None:
             color=COLOURS[index % len(COLOURS)],
             linewidth=1.1,
             baseline=None,
-            label=f"{result.outcome.policy}: {result.metrics.energy_kwh:.3g} kWh",
+            label=f"{result.outcome.policy}: {result.metrics.energy_kwh:#.3g} kWh",
         )
     axis.set_xlabel("time, s")
     axis.set_ylabel(f"power of the fleet, kW (mean over {width_s:g} s)")
@@ -121,4 +121,4 @@ def _title(comparison: Comparison) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=_DPI, metadata={"Software": "phasewatt"})
+    figure.savefig(path, dpi=DPI, metadata={"Software": "phasewatt"})

@@ -67,6 +67,15 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def number(value: float | None) -> str:
+    """Return a figure with three digits or so; a dash for none."""
+    if value is None:
+        return "-"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}" if value < 100 else f"{value:.1f}"
+
+
 def _policy(result: PolicyResult) -> dict[str, Any]:
     prepared = result.prepared
     return {
@@ -120,16 +129,16 @@ def _table(comparison: Comparison) -> Table:
             for phase in Phase
         ],
         [
-            ("energy, kWh", lambda r: _number(r.metrics.energy_kwh)),
-            ("energy, MJ", lambda r: _number(r.metrics.energy_j / 1e6)),
+            ("energy, kWh", lambda r: number(r.metrics.energy_kwh)),
+            ("energy, MJ", lambda r: number(r.metrics.energy_j / 1e6)),
             ("saving", lambda r: _saving(r, comparison)),
-            ("J per output token", lambda r: _number(r.metrics.output_token_j)),
-            ("J per request", lambda r: _number(r.metrics.request_j)),
+            ("J per output token", lambda r: number(r.metrics.output_token_j)),
+            ("J per request", lambda r: number(r.metrics.request_j)),
         ],
         [(f"{_UPPER[name]} {q}, s", _latency(name, q)) for name in LATENCIES for q in QUANTILES],
         [
-            ("requests/s", lambda r: _number(r.metrics.requests_per_s)),
-            ("output tokens/s", lambda r: _number(r.metrics.output_tokens_per_s)),
+            ("requests/s", lambda r: number(r.metrics.requests_per_s)),
+            ("output tokens/s", lambda r: number(r.metrics.output_tokens_per_s)),
             ("utilisation", lambda r: f"{r.metrics.utilisation:.1%}"),
         ],
         [
@@ -160,7 +169,7 @@ def _latency(name: str, quantile: str) -> Callable[[PolicyResult], str]:
         change = result.latency_change.get(f"{name}_{quantile}")
         if value is None or change is None:
             return "-"
-        return f"{_number(value)}{_change(change)}"
+        return f"{number(value)}{_change(change)}"
 
     return cell
 
@@ -212,14 +221,6 @@ def _footnotes(comparison: Comparison) -> list[str]:
         )
     lines.append(f"Trace: {source.kind}; {source.description}")
     return lines
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value < 100 else f"{value:.1f}"
 
 
 def _finite(value: float) -> float | None:

@@ -1,0 +1,163 @@
+"""The command line of ``simulate``: a trace and curves in, tables and plots out.
+
+In: words. Out: one table, or a directory of results. Every command is a thin shell over one public
+function.
+"""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from phasewatt import __version__
+from phasewatt.console import Commands, note, out, print_json, progress
+from phasewatt.errors import BadOption
+from phasewatt.files import whole_directory
+from simulate.options import OUTPUT, epilog, inputs_of, options
+
+DEFAULT_POLICY = "phase-aware"
+
+
+@click.group(cls=Commands, invoke_without_command=True, epilog=epilog())
+@click.version_option(__version__, prog_name="simulate")
+@options(
+    click.option(
+        "--policy",
+        "policies",
+        multiple=True,
+        metavar="POLICY",
+        help=f"What decides clocks and models; may be repeated. [default: {DEFAULT_POLICY}]",
+    ),
+    click.option(
+        "--baseline",
+        default="max-frequency",
+        show_default=True,
+        metavar="POLICY",
+        help="What savings are counted against.",
+    ),
+    click.option(
+        "--draws",
+        type=int,
+        default=20,
+        show_default=True,
+        metavar="N",
+        help="Draws of the curves' coefficients behind each interval; 0: no intervals.",
+    ),
+    *OUTPUT,
+)
+@click.pass_context
+def main(
+    context: click.Context,
+    policies: tuple[str, ...],
+    baseline: str,
+    draws: int,
+    output: Path | None,
+    as_json: bool,
+    verbose: bool,
+    **given: Any,
+) -> None:
+    """Replay a trace of queries under each POLICY and under a baseline, on the same arrivals.
+
+    Policies: max-frequency, fixed:MHZ, power-cap:W, phase-aware (or
+    phase-aware:prefill=MHZ,decode=MHZ), min-energy, min-edp, min-ed2p, FILE.py:NAME;
+    single:MODEL+POLICY chooses the model too.
+    """
+    if context.invoked_subcommand is not None:
+        _refuse_stray_options(context)
+        return
+    from simulate.compare import compare, planned_queries, require_sensible
+    from simulate.report import print_comparison, summary
+    from simulate.results import write_results
+
+    inputs = inputs_of(given, policies or (DEFAULT_POLICY,), baseline=baseline, draws=draws)
+    require_sensible(inputs.scenario)
+    _say(verbose, f"{inputs.trace!r}; calibration {inputs.calibration.name}")
+    with ExitStack() as stack:
+        directory = None if output is None else stack.enter_context(whole_directory(output))
+        begun_s = time.monotonic()
+        with progress("replaying", planned_queries(inputs.trace, inputs.scenario)) as advance:
+            comparison = compare(inputs.trace, inputs.calibration, inputs.scenario, advance)
+        _say(verbose, f"replayed in {time.monotonic() - begun_s:.1f} s")
+        if directory is not None:
+            write_results(comparison, directory)
+    if as_json:
+        print_json(summary(comparison))
+    else:
+        print_comparison(out(), comparison)
+    if output is not None:
+        note(f"wrote {output}/: summary.json, requests.parquet, power.parquet, plots")
+
+
+@main.command("sweep", epilog=epilog())
+@options(
+    click.option(
+        "--policy",
+        "policies",
+        multiple=True,
+        metavar="POLICY",
+        help="Mark what this policy picks; may be repeated. [default: the built-in choices]",
+    ),
+    click.option("--prefill-mhz", metavar="A:B:STEP", help="Prefill clocks; or a list A,B,C."),
+    click.option("--decode-mhz", metavar="A:B:STEP", help="Decode clocks; or a list A,B,C."),
+    click.option(
+        "--latency",
+        default="e2e_p95",
+        show_default=True,
+        metavar="NAME",
+        help="What energy is weighed against: ttft_p95, tpot_p95, e2e_p50, e2e_p95 or e2e_p99.",
+    ),
+    *OUTPUT,
+)
+def sweep(
+    policies: tuple[str, ...],
+    prefill_mhz: str | None,
+    decode_mhz: str | None,
+    latency: str,
+    output: Path | None,
+    as_json: bool,
+    verbose: bool,
+    **given: Any,
+) -> None:
+    """Replay a trace at every pair of prefill and decode clocks, and mark the Pareto front.
+
+    Without ranges, nine clocks of each phase are spread over what was calibrated.
+    """
+    from simulate.compare import require_sensible
+    from simulate.sweep import MARKED, clock_grid, planned_queries, sweep_clocks
+    from simulate.sweep_report import print_sweep, sweep_summary, write_sweep
+
+    inputs = inputs_of(given, policies or MARKED, draws=0)
+    trace, calibration, scenario = inputs.trace, inputs.calibration, inputs.scenario
+    require_sensible(scenario)
+    grid = clock_grid(calibration, scenario, prefill_mhz, decode_mhz)
+    with ExitStack() as stack:
+        directory = None if output is None else stack.enter_context(whole_directory(output))
+        begun_s = time.monotonic()
+        with progress("replaying", planned_queries(trace, scenario, grid)) as advance:
+            swept = sweep_clocks(trace, calibration, scenario, grid, latency, advance)
+        _say(verbose, f"replayed in {time.monotonic() - begun_s:.1f} s")
+        if directory is not None:
+            write_sweep(swept, directory)
+    if as_json:
+        print_json(sweep_summary(swept))
+    else:
+        print_sweep(out(), swept)
+    if output is not None:
+        note(f"wrote {output}/: sweep.json, sweep.parquet, sweep.png")
+
+
+def _refuse_stray_options(context: click.Context) -> None:
+    source = click.core.ParameterSource.COMMANDLINE
+    stray = [p for p in context.params if context.get_parameter_source(p) is source]
+    if stray:
+        raise BadOption(
+            f"options before '{context.invoked_subcommand}' belong to `simulate` itself: "
+            f"write them after '{context.invoked_subcommand}'"
+        )
+
+
+def _say(verbose: bool, message: str) -> None:
+    if verbose:
+        note(message)

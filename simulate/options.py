@@ -1,0 +1,185 @@
+"""The options that every command of ``simulate`` shares: which trace, which curves, which fleet.
+
+In: what click parsed. Out: a trace, a calibration and the part of a scenario that they decide.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import traces
+from model.calibration import Calibration, shipped_names
+from model.calibration import load as load_calibration
+from phasewatt.errors import BadOption
+from simulate.fleet import Routing
+from simulate.metrics import parse_seconds, parse_slo
+from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
+from traces import Trace
+
+DEFAULT_CALIBRATION = "rtx3090-club3090"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TRACE = (
+    click.option("--trace", "trace", metavar="TRACE", help="A shipped name, a file, or a recipe."),
+    click.option("--format", "format_", metavar="NAME", help="Format of the trace file."),
+    click.option("--skip-bad-rows", is_flag=True, help="Count broken rows and leave them out."),
+    click.option("--limit", type=int, metavar="N", help="Replay the first N requests."),
+    click.option("--window", metavar="START:END", help="Replay arrivals in this span: 10m:20m."),
+    click.option("--rate-scale", type=float, metavar="X", help="Arrivals X times as fast."),
+    click.option("--shuffle-seed", type=int, metavar="N", help="Shuffle queries among arrivals."),
+)
+
+_FLEET = (
+    click.option(
+        "--calibration",
+        default=DEFAULT_CALIBRATION,
+        show_default=True,
+        metavar="NAME|FILE",
+        help="A calibration file, or a shipped one.",
+    ),
+    click.option("--model", metavar="NAME", help="Model of the calibration; its first if absent."),
+    click.option("--engine", metavar="NAME", help="Engine of the calibration; the model's first."),
+    click.option(
+        "--replicas",
+        default="auto",
+        show_default=True,
+        metavar="N|auto",
+        help="GPUs that serve; auto: the fewest that keep up under every policy.",
+    ),
+    click.option(
+        "--routing",
+        type=click.Choice([r.value for r in Routing]),
+        default=Routing.LEAST_OUTSTANDING.value,
+        show_default=True,
+        help="How an arriving request chooses its replica.",
+    ),
+    click.option(
+        "--arrivals",
+        type=click.Choice([a.value for a in Arrivals]),
+        default=Arrivals.TRACE.value,
+        show_default=True,
+        help="As in the trace, or all at once.",
+    ),
+    click.option(
+        "--switch-latency",
+        default=f"{SWITCH_LATENCY_S:g}",
+        show_default=True,
+        metavar="TIME",
+        help="How long a change of clock stalls a replica (assumed unless given).",
+    ),
+    click.option(
+        "--min-dwell", default="0", show_default=True, metavar="TIME", help="Keep a clock so long."
+    ),
+    click.option("--idle-power-w", type=float, metavar="W", help="Power of an idle replica."),
+    click.option(
+        "--max-slowdown",
+        type=float,
+        default=0.1,
+        show_default=True,
+        metavar="X",
+        help="How much phase-aware may slow each phase.",
+    ),
+    click.option("--slo", metavar="LIMITS", help="Such as ttft=1s,tpot=50ms,e2e=30s."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
+)
+
+OUTPUT = (
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write results here."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines."),
+    click.option("-v", "--verbose", is_flag=True, help="Say what is being done."),
+)
+
+
+def options(*more: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds the shared options, then ``more``, in that order of help."""
+
+    def decorate(function: F) -> F:
+        for option in reversed((*_TRACE, *_FLEET, *more)):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the shared options name."""
+
+    trace: Trace
+    calibration: Calibration
+    scenario: Scenario
+
+
+def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) -> Inputs:
+    """Return what the shared options in ``given`` name; ``more`` goes into the scenario as it is.
+
+    Raises:
+        BadTrace, BadCalibration, BadOption: something named does not exist or contradicts another.
+    """
+    arrivals = Arrivals(given["arrivals"])
+    if given["trace"] is None:
+        raise BadOption(
+            f"--trace is missing: expected {', '.join(traces.known_traces())}, a file or a recipe"
+        )
+    if arrivals is Arrivals.OFFLINE and given["rate_scale"] is not None:
+        raise BadOption("--rate-scale changes nothing when --arrivals offline: leave one out")
+    scenario = Scenario(
+        policies=policies,
+        model=given["model"],
+        engine=given["engine"],
+        replicas=_replicas(given["replicas"]),
+        routing=Routing(given["routing"]),
+        arrivals=arrivals,
+        switch_latency_s=_span_s("--switch-latency", given["switch_latency"]),
+        min_dwell_s=_span_s("--min-dwell", given["min_dwell"]),
+        idle_power_w=given["idle_power_w"],
+        max_slowdown=given["max_slowdown"],
+        slo=None if given["slo"] is None else parse_slo(given["slo"]),
+        seed=given["seed"],
+        **more,
+    )
+    return Inputs(_trace(given), load_calibration(given["calibration"]), scenario)
+
+
+def epilog() -> str:
+    """Return the line that help ends with: what is shipped."""
+    return (
+        f"Shipped traces: {', '.join(traces.known_traces())}. "
+        f"Shipped calibrations: {', '.join(shipped_names())}."
+    )
+
+
+def _trace(given: Mapping[str, Any]) -> Trace:
+    trace = traces.load(
+        given["trace"],
+        format=given["format_"],
+        skip_bad_rows=given["skip_bad_rows"],
+        seed=given["seed"],
+    )
+    if given["window"] is not None:
+        trace = traces.window(trace, *traces.parse_window(given["window"]))
+    if given["limit"] is not None:
+        trace = traces.limit(trace, given["limit"])
+    if given["rate_scale"] is not None:
+        trace = traces.scale_rate(trace, given["rate_scale"])
+    if given["shuffle_seed"] is not None:
+        trace = traces.shuffle(trace, given["shuffle_seed"])
+    return trace
+
+
+def _replicas(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise BadOption(f"--replicas: found {text!r}; expected auto or a number of 1 or more")
+    return int(text)
+
+
+def _span_s(option: str, text: str) -> float:
+    return 0.0 if text in ("0", "0s", "0ms") else parse_seconds(option, text)
