@@ -1,7 +1,7 @@
 """Replay query traces under policies that choose models and clocks, and say what it cost.
 
-In: a trace, a calibration, a scenario. Out: outcomes, comparisons, sweeps, reports. Every command of
-``simulate`` is a thin shell over one of these functions.
+In: a trace, a calibration, a scenario. Out: outcomes, comparisons, sweeps, reports. Every command
+of ``simulate`` is a thin shell over one of these functions.
 """
 
 from simulate.compare import Comparison, compare

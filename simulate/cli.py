@@ -50,6 +50,7 @@ DEFAULT_POLICY = "phase-aware"
 @click.pass_context
 def main(
     context: click.Context,
+    /,
     policies: tuple[str, ...],
     baseline: str,
     draws: int,

@@ -6,7 +6,7 @@ In: what click parsed. Out: a trace, a calibration and the part of a scenario th
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -23,7 +23,10 @@ DEFAULT_CALIBRATION = "rtx3090-club3090"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TRACE = (
+Option = Callable[[Any], Any]
+"""What ``click.option`` returns: a decorator of any command function."""
+
+_TRACE: tuple[Option, ...] = (
     click.option("--trace", "trace", metavar="TRACE", help="A shipped name, a file, or a recipe."),
     click.option("--format", "format_", metavar="NAME", help="Format of the trace file."),
     click.option("--skip-bad-rows", is_flag=True, help="Count broken rows and leave them out."),
@@ -33,7 +36,7 @@ _TRACE = (
     click.option("--shuffle-seed", type=int, metavar="N", help="Shuffle queries among arrivals."),
 )
 
-_FLEET = (
+_FLEET: tuple[Option, ...] = (
     click.option(
         "--calibration",
         default=DEFAULT_CALIBRATION,
@@ -87,7 +90,7 @@ _FLEET = (
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
 )
 
-OUTPUT = (
+OUTPUT: tuple[Option, ...] = (
     click.option(
         "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write results here."
     ),
@@ -96,13 +99,14 @@ OUTPUT = (
 )
 
 
-def options(*more: Callable[[F], F]) -> Callable[[F], F]:
+def options(*more: Option) -> Callable[[F], F]:
     """Return a decorator that adds the shared options, then ``more``, in that order of help."""
 
     def decorate(function: F) -> F:
+        decorated: Any = function
         for option in reversed((*_TRACE, *_FLEET, *more)):
-            function = option(function)
-        return function
+            decorated = option(decorated)
+        return cast("F", decorated)
 
     return decorate
 

@@ -124,10 +124,7 @@ def _table(comparison: Comparison) -> Table:
         label = result.outcome.policy + ("\n(baseline)" if index == 0 else "")
         table.add_column(label, justify="right", overflow="fold")
     sections: list[list[tuple[str, Callable[[PolicyResult], str]]]] = [
-        [
-            (f"{phase} clock, MHz", lambda r, p=phase: f"{r.prepared.held_mhz[p]:,.0f}")  # type: ignore[misc]
-            for phase in Phase
-        ],
+        [(f"{phase} clock, MHz", _clock(phase)) for phase in Phase],
         [
             ("energy, kWh", lambda r: number(r.metrics.energy_kwh)),
             ("energy, MJ", lambda r: number(r.metrics.energy_j / 1e6)),
@@ -149,7 +146,7 @@ def _table(comparison: Comparison) -> Table:
     if comparison.scenario.slo is not None:
         sections.append(
             [
-                (f"SLO attainment, {key}", lambda r, k=key: f"{_attained(r)[k]:.2%}")  # type: ignore[misc]
+                (f"SLO attainment, {key}", _attainment(key))
                 for key in _attained(comparison.results[0])
             ]
         )
@@ -158,6 +155,14 @@ def _table(comparison: Comparison) -> Table:
             table.add_row(name, *(cell(result) for result in comparison.results))
         table.add_section()
     return table
+
+
+def _clock(phase: Phase) -> Callable[[PolicyResult], str]:
+    return lambda result: f"{result.prepared.held_mhz[phase]:,.0f}"
+
+
+def _attainment(objective: str) -> Callable[[PolicyResult], str]:
+    return lambda result: f"{_attained(result)[objective]:.2%}"
 
 
 _UPPER = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "E2E"}

@@ -4,6 +4,7 @@ In: a comparison. Out: files in one directory, the same bytes for the same input
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ import pyarrow.parquet as pq
 from simulate.compare import Comparison
 from simulate.meter import State
 from simulate.outcome import Outcome
-from simulate.plots import plot_energy_latency, plot_power
 from simulate.report import summary
 
 
 def write_results(comparison: Comparison, directory: Path) -> None:
     """Write every result file of ``comparison`` into ``directory``."""
+    from simulate.plots import plot_energy_latency, plot_power  # matplotlib takes its time
+
     document = json.dumps(summary(comparison), indent=2, allow_nan=False) + "\n"
     (directory / "summary.json").write_text(document, encoding="utf-8")
     outcomes = [result.outcome for result in comparison.results]
@@ -34,9 +36,9 @@ def requests_table(outcome: Outcome) -> pa.Table:
     rows = outcome.arrival_s.size
     return pa.table(
         {
-            "policy": _constant(outcome.policy, rows),
+            "policy": pa.repeat(outcome.policy, rows),
             "request": np.arange(rows),
-            "model": _constant(outcome.model, rows),
+            "model": pa.repeat(outcome.model, rows),
             "replica": replayed.replica,
             "prompt_tokens": outcome.prompt_tokens,
             "output_tokens": outcome.output_tokens,
@@ -60,10 +62,10 @@ def power_table(outcome: Outcome) -> pa.Table:
     ``sm_mhz`` is null while a replica is idle: its clock is not modelled then.
     """
     intervals = outcome.replayed.intervals
-    labels = pa.array([state.label for state in State])
+    labels = np.array([state.label for state in State])
     return pa.table(
         {
-            "policy": _constant(outcome.policy, intervals.state.size),
+            "policy": pa.repeat(outcome.policy, intervals.state.size),
             "replica": intervals.replica,
             "state": pa.DictionaryArray.from_arrays(intervals.state, labels),
             "start_s": intervals.start_s,
@@ -74,16 +76,11 @@ def power_table(outcome: Outcome) -> pa.Table:
     )
 
 
-def _constant(value: str, rows: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int8), pa.array([value]))
-
-
-def _write(path: Path, tables: "object") -> None:
+def _write(path: Path, tables: Iterable[pa.Table]) -> None:
     writer: pq.ParquetWriter | None = None
-    for table in tables:  # type: ignore[attr-defined]
-        plain = table.set_column(0, "policy", table.column("policy").cast(pa.string()))
+    for table in tables:
         if writer is None:
-            writer = pq.ParquetWriter(path, plain.schema, compression="zstd")
-        writer.write_table(plain)
+            writer = pq.ParquetWriter(path, table.schema, compression="zstd")
+        writer.write_table(table)
     if writer is not None:
         writer.close()

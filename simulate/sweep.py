@@ -126,7 +126,9 @@ def parse_clocks(option: str, text: str) -> Array:
     if len(numbers) != 3 or numbers[1] < numbers[0]:
         raise wrong
     low, high, step = numbers
-    return low + step * np.arange(int(np.floor((high - low) / step + 1e-9)) + 1)
+    return np.asarray(
+        low + step * np.arange(int(np.floor((high - low) / step + 1e-9)) + 1), dtype=np.float64
+    )
 
 
 def sweep_clocks(
