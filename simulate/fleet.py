@@ -3,12 +3,13 @@
 In: what a user asks for. Out: a value that the event loop reads; the smallest stable size.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
-from model.work import Phase
+from model.work import Array, Phase
 from simulate.service import Service
 
 
@@ -40,16 +41,26 @@ class Fleet:
     min_dwell_s: float
 
 
-def smallest_stable(service: Service, span_s: float, switch_s: float, utilisation: float) -> int:
-    """Return the fewest replicas whose offered load stays within ``utilisation``.
+WINDOWS = 10
+"""Equal parts of the arrivals' span, none of which may bring more work than the fleet can do."""
 
-    The offered load is the service time of all queries, two clock switches each counted in, over
-    the span of their arrivals; utilisation below 1 keeps queues from growing without bound.
+
+def smallest_stable(arrival_s: Array, service: Service, switch_s: float, utilisation: float) -> int:
+    """Return the fewest replicas that keep up, over all and in each tenth of the span.
+
+    Offered load is the service time of the queries that arrive, two clock switches each counted in
+    where the phases ask for different clocks, per second. Over the whole span it stays within
+    ``utilisation``, below 1, so that queues do not grow without bound; in no tenth does it exceed
+    what the fleet can do, so that a rush is not what most queries wait for.
     """
-    busy_s = float(sum(np.sum(service[phase].time_s) for phase in Phase))
-    queries = service[Phase.PREFILL].time_s.size
-    if np.array_equal(service[Phase.PREFILL].requested_mhz, service[Phase.DECODE].requested_mhz):
-        switch_s = 0.0
+    busy_s = service[Phase.PREFILL].time_s + service[Phase.DECODE].time_s
+    prefill_mhz, decode_mhz = (service[phase].requested_mhz for phase in Phase)
+    busy_s = busy_s + np.where(prefill_mhz == decode_mhz, 0.0, 2 * switch_s)
+    first_s, last_s = float(arrival_s[0]), float(arrival_s[-1])
+    span_s = last_s - first_s
     if span_s <= 0:
         return 1
-    return max(1, int(np.ceil((busy_s + 2 * switch_s * queries) / (span_s * utilisation))))
+    offered_s, _ = np.histogram(arrival_s, WINDOWS, (first_s, last_s), weights=busy_s)
+    mean_load = float(busy_s.sum()) / span_s
+    peak_load = float(offered_s.max()) * WINDOWS / span_s
+    return max(1, math.ceil(mean_load / utilisation), math.ceil(peak_load))

@@ -113,9 +113,10 @@ def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> in
         return scenario.replicas
     if scenario.arrivals is Arrivals.OFFLINE:
         return 1
-    span_s = float(queries.arrival_s[-1] - queries.arrival_s[0])
     return max(
-        smallest_stable(run.service, span_s, scenario.switch_latency_s, TARGET_UTILISATION)
+        smallest_stable(
+            queries.arrival_s, run.service, scenario.switch_latency_s, TARGET_UTILISATION
+        )
         for run in runs
     )
 
