@@ -132,16 +132,18 @@ def _table(comparison: Comparison) -> Table:
             ("J per output token", lambda r: number(r.metrics.output_token_j)),
             ("J per request", lambda r: number(r.metrics.request_j)),
         ],
-        [(f"{_UPPER[name]} {q}, s", _latency(name, q)) for name in LATENCIES for q in QUANTILES],
+        [
+            (f"{name.upper()} {q}, {_UNITS[name][0]}", _latency(name, q))
+            for name in LATENCIES
+            for q in QUANTILES
+        ],
         [
             ("requests/s", lambda r: number(r.metrics.requests_per_s)),
             ("output tokens/s", lambda r: number(r.metrics.output_tokens_per_s)),
             ("utilisation", lambda r: f"{r.metrics.utilisation:.1%}"),
         ],
-        [
-            ("energy: " + _words(), lambda r: _shares(r.metrics.energy_by_state_j)),
-            ("time: " + _words(), lambda r: _shares(r.metrics.time_by_state_s)),
-        ],
+        [(f"energy in {state.label}", _share("energy_by_state_j", state)) for state in _STATES],
+        [(f"time in {state.label}", _share("time_by_state_s", state)) for state in _STATES],
     ]
     if comparison.scenario.slo is not None:
         sections.append(
@@ -165,7 +167,7 @@ def _attainment(objective: str) -> Callable[[PolicyResult], str]:
     return lambda result: f"{_attained(result)[objective]:.2%}"
 
 
-_UPPER = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "E2E"}
+_UNITS = {"ttft": ("s", 1.0), "tpot": ("ms", 1e3), "e2e": ("s", 1.0)}
 
 
 def _latency(name: str, quantile: str) -> Callable[[PolicyResult], str]:
@@ -174,13 +176,18 @@ def _latency(name: str, quantile: str) -> Callable[[PolicyResult], str]:
         change = result.latency_change.get(f"{name}_{quantile}")
         if value is None or change is None:
             return "-"
-        return f"{number(value)}{_change(change)}"
+        return f"{number(value * _UNITS[name][1])}{_change(change)}"
 
     return cell
 
 
 def _change(change: Estimate) -> str:
-    return f" ({change.value:+.1%})" if change.value else ""
+    if not change.value:
+        return ""
+    if change.low is None or change.high is None:
+        return f" ({change.value:+.1%})"
+    half = 100 * (change.high - change.low) / 2
+    return f" ({100 * change.value:+.1f}±{half:.1f}%)"
 
 
 def _saving(result: PolicyResult, comparison: Comparison) -> str:
@@ -196,13 +203,12 @@ def _attained(result: PolicyResult) -> dict[str, float]:
     return result.metrics.slo_attainment or {}
 
 
-def _words() -> str:
-    return "/".join(state.label for state in _STATES)
+def _share(figure: str, state: State) -> Callable[[PolicyResult], str]:
+    def cell(result: PolicyResult) -> str:
+        by_state: Mapping[str, float] = getattr(result.metrics, figure)
+        return f"{by_state[state.label] / math.fsum(by_state.values()):.1%}"
 
-
-def _shares(by_state: Mapping[str, float]) -> str:
-    whole = math.fsum(by_state.values())
-    return " / ".join(f"{by_state[state.label] / whole:.1%}" for state in _STATES)
+    return cell
 
 
 def _footnotes(comparison: Comparison) -> list[str]:
@@ -211,8 +217,8 @@ def _footnotes(comparison: Comparison) -> list[str]:
     lines = [f"! {warning}" for warning in comparison.warnings]
     if comparison.scenario.draws:
         lines.append(
-            f"Saving: 95% interval over {comparison.scenario.draws} draws of the curves' "
-            "coefficients (not of the trace)."
+            f"Saving and changes of latency: 95% intervals over {comparison.scenario.draws} draws "
+            "of the curves' coefficients (not of the trace)."
         )
     lines.append(
         f"Calibration {comparison.calibration.name}: {provenance.kind}; {provenance.source}"
