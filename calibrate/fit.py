@@ -4,65 +4,54 @@ In: a :class:`calibrate.measurements.Study`. Out: a :class:`model.calibration.Ca
 forms were chosen by hold-out error, with covariance and the points themselves.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from calibrate.measurements import Measurements, Study
 from model.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from model.curves import Curves, Domain, Points
+from model.choice import choose_power, choose_time, fitted, with_activity
+from model.curves import Curves, Domain, FittedForm, Points
 from model.fitting import Series, fit_best
 from model.forms import POWER_FORMS, TIME_FORMS
+from model.geometry import GEOMETRIES, Geometry
 from model.provenance import Kind, Origin
-from model.work import Array, Phase
+from model.structured import Block, Rows
+from model.work import Array, Phase, Work
 from phasewatt.errors import BadTable
 
 LIMITED_BELOW = 0.98
 """An untouched GPU that draws less than this share of its power limit is held by something else."""
 
+CAPPED_ABOVE = 0.9
+"""An untouched GPU below its highest clock is held by its power limit from this share of it on."""
+
 
 def fit_study(study: Study) -> Calibration:
     """Fit every (model, engine, phase) of ``study``.
 
+    Series of models whose geometry is known, and whose batches or lengths vary, are fitted
+    together by physically structured forms; every other series by itself, against the clock alone.
+
     Raises:
-        BadTable: a phase has too few distinct clocks, or only one of both phases was measured.
+        BadTable: a series has too few distinct clocks, or the points tell no structure apart.
     """
-    rows = study.measurements
-    keys = dict.fromkeys(
-        zip(rows.model.tolist(), rows.engine.tolist(), rows.phase.tolist(), strict=True)
-    )
-    curves = []
-    for model, engine, phase in keys:
-        chosen = (rows.model == model) & (rows.engine == engine) & (rows.phase == phase)
-        curves.append(_fit_series(model, engine, Phase(phase), rows.rows(chosen), study))
+    series = _series(study)
+    together = [one for one in series if one.geometry is not None and one.varies]
+    forms = {one.key: _fit_alone(one, study) for one in series if one not in together}
+    if together:
+        forms |= _fit_together(together, study)
+    curves = tuple(_curves(one, *forms[one.key], study) for one in series)
+    shapes = {one.model: one.geometry for one in together if one.geometry is not None}
     return Calibration(
         schema=SCHEMA,
         schema_version=SCHEMA_VERSION,
         name=study.name,
         gpu=study.gpu,
-        curves=tuple(curves),
+        curves=curves,
         provenance=study.provenance,
-    )
-
-
-def _fit_series(model: str, engine: str, phase: Phase, rows: Measurements, study: Study) -> Curves:
-    work = rows.work(phase)
-    try:
-        time = fit_best(TIME_FORMS, Series(phase, rows.sm_mhz, work, rows.time_s))
-        power = fit_best(POWER_FORMS, Series(phase, rows.sm_mhz, work, rows.power_w))
-    except BadTable as error:
-        raise BadTable(f"{study.name}: {model} in {engine}: {error}") from None
-    return Curves(
-        model=model,
-        engine=engine,
-        phase=phase,
-        time=time,
-        power=power,
-        domain=domain_of(rows, phase),
-        points=points_of(rows),
-        governor_limit_w=governor_limit_w(rows, study.gpu.power_limit_w),
-        origin=Origin(
-            Kind.TWIN if study.provenance.kind is Kind.TWIN else Kind.FITTED,
-            study.provenance.source,
-        ),
+        geometries=tuple(shapes.values()),
     )
 
 
@@ -79,6 +68,20 @@ def governor_limit_w(rows: Measurements, nominal_w: float) -> float | None:
     return stock_w if higher and stock_w < LIMITED_BELOW * nominal_w else None
 
 
+def capped_limit_w(rows: Measurements, nominal_w: float, sm_mhz_max: float) -> float | None:
+    """Return the power at which the governor holds the loads that its limit slows down.
+
+    These are the rows at the governor's own clock that reach neither the highest clock nor less
+    than :data:`CAPPED_ABOVE` of the limit; None where there are none, or they draw the limit.
+    """
+    held = rows.stock & (rows.sm_mhz < 0.99 * sm_mhz_max)
+    held &= rows.power_w >= CAPPED_ABOVE * nominal_w
+    if not np.any(held):
+        return None
+    held_w = float(np.median(rows.power_w[held]))
+    return held_w if held_w < nominal_w else None
+
+
 def domain_of(rows: Measurements, phase: Phase) -> Domain:
     """Return the ranges that ``rows`` cover."""
     return Domain(
@@ -90,7 +93,8 @@ def domain_of(rows: Measurements, phase: Phase) -> Domain:
 
 
 def points_of(rows: Measurements) -> Points:
-    """Return ``rows`` as the points that a calibration carries."""
+    """Return those of ``rows`` that tell time and power as the points of a calibration."""
+    rows = rows.rows(np.isfinite(rows.time_s) & np.isfinite(rows.power_w))
     return Points(
         sm_mhz=tuple(rows.sm_mhz.tolist()),
         batch=tuple(rows.batch.tolist()),
@@ -98,6 +102,114 @@ def points_of(rows: Measurements) -> Points:
         context_tokens=tuple(rows.context_tokens.tolist()),
         time_s=tuple(rows.time_s.tolist()),
         power_w=tuple(rows.power_w.tolist()),
+    )
+
+
+_Key = tuple[str, str, Phase]
+
+
+@dataclass(frozen=True, eq=False)
+class _Series:
+    model: str
+    engine: str
+    phase: Phase
+    geometry: Geometry | None
+    rows: Measurements
+
+    @property
+    def key(self) -> _Key:
+        return self.model, self.engine, self.phase
+
+    @property
+    def varies(self) -> bool:
+        columns = (self.rows.batch, self.rows.prompt_tokens, self.rows.context_tokens)
+        return any(np.unique(column).size > 1 for column in columns)
+
+
+def _series(study: Study) -> list[_Series]:
+    rows = study.measurements
+    known: Mapping[str, Geometry] = {**GEOMETRIES, **study.geometries}
+    keys = dict.fromkeys(
+        zip(rows.model.tolist(), rows.engine.tolist(), rows.phase.tolist(), strict=True)
+    )
+    return [
+        _Series(
+            model,
+            engine,
+            Phase(phase),
+            known.get(model),
+            rows.rows((rows.model == model) & (rows.engine == engine) & (rows.phase == phase)),
+        )
+        for model, engine, phase in keys
+    ]
+
+
+def _fit_alone(one: _Series, study: Study) -> tuple[FittedForm, FittedForm]:
+    rows, work = one.rows, one.rows.work(one.phase)
+    timed, metered = np.isfinite(rows.time_s), np.isfinite(rows.power_w)
+    try:
+        time = Series(one.phase, rows.sm_mhz, work, rows.time_s).rows(timed)
+        power = Series(one.phase, rows.sm_mhz, work, rows.power_w).rows(metered)
+        return fit_best(TIME_FORMS, time), fit_best(POWER_FORMS, power)
+    except BadTable as error:
+        raise BadTable(f"{study.name}: {one.model} in {one.engine}: {error}") from None
+
+
+def _fit_together(
+    together: Sequence[_Series], study: Study
+) -> dict[_Key, tuple[FittedForm, FittedForm]]:
+    reference_mhz = study.gpu.sm_mhz_max or max(float(s.rows.sm_mhz.max()) for s in together)
+    times: dict[_Key, FittedForm] = {}
+    try:
+        for engine in dict.fromkeys(one.engine for one in together):
+            members = [one for one in together if one.engine == engine]
+            chosen = choose_time(_stacked(members, "time_s", "time_error"), reference_mhz)
+            times |= {one.key: fitted(chosen, i) for i, one in enumerate(members)}
+        rows = _stacked(together, "power_w", "power_error")
+        rows = with_activity(rows, [times[one.key] for one in together])
+        power = choose_power(rows, reference_mhz)
+    except BadTable as error:
+        raise BadTable(f"{study.name}: {error}") from None
+    return {one.key: (times[one.key], fitted(power, i)) for i, one in enumerate(together)}
+
+
+def _stacked(members: Sequence[_Series], target: str, error: str) -> Rows:
+    """Stack the rows of ``members`` that tell ``target``."""
+    blocks, parts = [], []
+    for one in members:
+        assert one.geometry is not None
+        blocks.append(Block(one.model, one.engine, one.phase, one.geometry.constants()))
+        parts.append(one.rows.rows(np.isfinite(getattr(one.rows, target))))
+    work = [part.work(one.phase) for part, one in zip(parts, members, strict=True)]
+    counts = [len(part) for part in parts]
+    return Rows(
+        blocks=tuple(blocks),
+        block=np.repeat(np.arange(len(blocks)), counts),
+        sm_mhz=np.concatenate([part.sm_mhz for part in parts]),
+        work=Work.stacked(work),
+        target=np.concatenate([getattr(part, target) for part in parts]),
+        error=np.concatenate([getattr(part, error) for part in parts]),
+    )
+
+
+def _curves(one: _Series, time: FittedForm, power: FittedForm, study: Study) -> Curves:
+    nominal_w, top_mhz = study.gpu.power_limit_w, study.gpu.sm_mhz_max
+    limit_w = governor_limit_w(one.rows, nominal_w)
+    if top_mhz is not None:
+        limit_w = capped_limit_w(one.rows, nominal_w, top_mhz)
+    return Curves(
+        model=one.model,
+        engine=one.engine,
+        phase=one.phase,
+        time=time,
+        power=power,
+        domain=domain_of(one.rows, one.phase),
+        points=points_of(one.rows),
+        governor_limit_w=limit_w,
+        origin=Origin(
+            Kind.TWIN if study.provenance.kind is Kind.TWIN else Kind.FITTED,
+            study.provenance.source,
+        ),
     )
 
 

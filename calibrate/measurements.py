@@ -4,11 +4,13 @@ In: columns, from a user's table (:mod:`calibrate.table`) or from a campaign's l
 validated :class:`Study`, the points with the GPU and the provenance that they belong to.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.geometry import Geometry
 from model.gpu import Gpu
 from model.provenance import Provenance
 from model.work import Array, Phase, Work
@@ -65,9 +67,14 @@ class Measurements:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that a calibration is fitted from."""
+    """Everything that a calibration is fitted from.
+
+    ``geometries`` are the shapes of models by name, where :data:`model.geometry.GEOMETRIES` does
+    not hold them.
+    """
 
     name: str
     gpu: Gpu
     provenance: Provenance
     measurements: Measurements
+    geometries: Mapping[str, Geometry] = field(default_factory=dict)

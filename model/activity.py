@@ -54,15 +54,22 @@ def activity_power(knee: bool, memory_static: bool) -> Form:
     )
 
 
+_LEAST_START = 0.01
+"""No power starts below this share of the least that was measured, so that a fit can raise it."""
+
 _NONE = np.zeros(())
+
+_LEAST_VOLTAGE = 0.2
+"""No GPU runs below this share of its highest voltage; it keeps extrapolated power rising."""
 
 _VOLTAGE_SLOPE = Coefficient(
     "voltage_slope",
     "1/f_ref",
     0.0,
-    0.98,
+    4.0,
     "fall of voltage below that at the reference clock, as a fraction",
     of_gpu=True,
+    assumed=(1.0, 0.5),
 )
 _KNEE = Coefficient(
     "knee", "f_ref", 0.05, 1.0, "relative clock below which voltage is level", of_gpu=True
@@ -82,7 +89,7 @@ _COMPUTE_DYNAMIC = Coefficient(
 def _switching(clock: Array, slope: Array, knee: Array) -> Array:
     """Return x V(x)^2 with V relative to the voltage at the reference clock."""
     voltage = 1 - slope * (1 - np.maximum(clock, knee))
-    return np.asarray(clock * np.maximum(voltage, 0.01) ** 2)
+    return np.asarray(clock * np.maximum(voltage, _LEAST_VOLTAGE) ** 2)
 
 
 def _power_starts(target: Array, at: Inputs, knee: bool, memory_static: bool) -> list[list[float]]:
@@ -92,13 +99,14 @@ def _power_starts(target: Array, at: Inputs, knee: bool, memory_static: bool) ->
     lowest = float(at.clock.min())
     knees = np.linspace(lowest, 1.0, 12)[:-1] if knee else [0.0]
     tried = []
-    for slope, floor in product(np.linspace(0.05, 0.95, 10), knees):
+    for slope, floor in product(np.geomspace(0.05, 3.2, 13), knees):
         factor = _switching(at.clock, np.asarray(slope), np.asarray(floor))
         columns = [np.ones_like(target), *([memory] if memory_static else [])]
         columns += [memory * factor, compute * factor]
         powers_w, misfit = nnls(np.column_stack(columns) / target[:, None], np.ones(target.size))
         floors = [float(floor)] if knee else []
-        tried.append((misfit, [float(slope), *floors, *powers_w.tolist()]))
+        started_w = np.maximum(powers_w, _LEAST_START * target.min())
+        tried.append((misfit, [float(slope), *floors, *started_w.tolist()]))
     return [start for _, start in sorted(tried, key=lambda each: each[0])[:3]]
 
 

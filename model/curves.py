@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
-from scipy import stats
+from scipy import special
 
 from model.forms import FORMS
 from model.provenance import STRICT, Origin
@@ -128,8 +128,20 @@ class FittedForm:
 
     def half_widths(self, level: float = 0.95) -> Array:
         """Return the half-width of each coefficient's interval, shape (p,); 0 on a bound."""
-        reach = float(stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom))
+        reach = float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
         return np.asarray(reach * np.sqrt(np.diag(self.covariance_matrix)))
+
+    def activity(self, work: Work) -> Activity:
+        """Return the shares of each step's time that memory and compute take at x = 1.
+
+        The form must be one that knows the parts of a time.
+        """
+        form, theta = self.definition, tuple(self.theta)
+        assert form.parts is not None
+        # Forms that know parts read the phase from the work.
+        at = Inputs(np.ones(work.shape), work, Phase.DECODE, self.constants)
+        parts, whole_s = form.parts(theta, at), form.evaluate(theta, at)
+        return Activity(parts.memory_s / whole_s, parts.compute_s / whole_s)
 
     def drawn(self, normal: "Normals") -> "FittedForm":
         """Return the form with coefficients drawn from their covariance, kept within bounds.
@@ -219,6 +231,14 @@ class Curves:
     governor_limit_w: float | None
     origin: Origin
 
+    @model_validator(mode="after")
+    def _structured_together(self) -> "Curves":
+        if self.power.definition.needs_activity and self.time.definition.parts is None:
+            raise ValueError(
+                f"power form {self.power.form!r} needs a roofline of time, not {self.time.form!r}"
+            )
+        return self
+
     def time_s(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the time of each step in seconds; ``sm_mhz`` broadcasts against the work."""
         return self.time.value(self._inputs(self.time, work, sm_mhz))
@@ -229,7 +249,7 @@ class Curves:
 
     def power_of(self, work: Work) -> Callable[[ArrayLike], Array]:
         """Return the power of ``work`` as a function of the SM clock alone."""
-        activity = self.activity(work) if self.power.definition.needs_activity else None
+        activity = self.time.activity(work) if self.power.definition.needs_activity else None
 
         def power_w(sm_mhz: ArrayLike) -> Array:
             return self.power.value(
@@ -240,18 +260,10 @@ class Curves:
 
     def parts(self, work: Work, sm_mhz: ArrayLike) -> Parts | None:
         """Return what the time of each step is made of; None where the form does not know."""
-        split = self.time.definition.parts
-        if split is None:
+        if self.time.definition.parts is None:
             return None
-        return split(tuple(self.time.theta), self._inputs(self.time, work, sm_mhz))
-
-    def activity(self, work: Work) -> Activity:
-        """Return the shares of each step's time that memory and compute take at x = 1."""
-        clock = np.full(work.shape, self.time.reference_mhz)
-        parts = self.parts(work, clock)
-        assert parts is not None, "a power form by activity goes with a time form that has parts"
-        whole_s = self.time_s(work, clock) / self.time.scale
-        return Activity(parts.memory_s / whole_s, parts.compute_s / whole_s)
+        at = self._inputs(self.time, work, sm_mhz)
+        return self.time.definition.parts(tuple(self.time.theta), at)
 
     def energy_j(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the energy of each step in joules: time times mean power."""
@@ -267,7 +279,7 @@ class Curves:
         self, work: Work, sm_mhz: ArrayLike, level: float = 0.95
     ) -> tuple[Array, Array]:
         """Return the prediction interval of a newly measured power, (low, high) in watts."""
-        activity = self.activity(work) if self.power.definition.needs_activity else None
+        activity = self.time.activity(work) if self.power.definition.needs_activity else None
         at = replace(self._inputs(self.power, work, sm_mhz), activity=activity)
         return _interval(self.power, at, level)
 
@@ -330,5 +342,5 @@ def _lower_root(covariance: Array) -> Array:
 def _interval(form: FittedForm, at: Inputs, level: float) -> tuple[Array, Array]:
     value = form.value(at)
     sd = np.sqrt(form.relative_sd(at) ** 2 + form.residual_sd**2)
-    reach = float(stats.t.ppf(0.5 + level / 2, form.degrees_of_freedom))
+    reach = float(special.stdtrit(form.degrees_of_freedom, 0.5 + level / 2))
     return value * np.exp(-reach * sd), value * np.exp(reach * sd)

@@ -64,7 +64,7 @@ def _voltage_knee(c: Coefficients, at: Inputs) -> Array:
 def _voltage_bend(c: Coefficients, at: Inputs) -> Array:
     p0, dynamic, knee, bend = c
     voltage = 1 + bend * np.maximum(at.clock - knee, 0) ** 2
-    return p0 + dynamic * at.clock * voltage**2
+    return np.asarray(p0 + dynamic * at.clock * voltage**2)
 
 
 def _linear_and_power(c: Coefficients, at: Inputs) -> Array:

@@ -187,7 +187,8 @@ _OVERLAP = Coefficient("overlap", "1", 1.0, 12.0, "overlap of memory and compute
 
 def _share(name: str) -> Coefficient:
     what = name.removesuffix("_clock_share")
-    return Coefficient(name, "1", 0.0, 1.0, f"share of {what} time that grows as the clock falls")
+    meaning = f"share of {what} time that grows as the clock falls"
+    return Coefficient(name, "1", 0.0, 1.0, meaning, assumed=(0.5, 0.29))
 
 
 def _p_norm(first: Array, second: Array, p: Array) -> Array:

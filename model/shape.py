@@ -18,6 +18,8 @@ class Coefficient:
 
     ``reciprocal`` says that the form is nearly linear in its inverse (a rate divides an amount),
     so that fits solve for that; ``of_gpu`` that it belongs to the GPU, not to what runs on it.
+    ``assumed`` is the mean and standard deviation to take where nothing was measured that could
+    tell it: the clock never moved.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Coefficient:
     meaning: str
     reciprocal: bool = False
     of_gpu: bool = False
+    assumed: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 In: batch sizes and token counts. Out: :class:`Work`, whose fields are arrays, one entry per step.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 import numpy as np
@@ -54,6 +55,12 @@ class Work:
         sequences, context = _broadcast(batch, context_tokens)
         none = np.zeros_like(sequences)
         return Work(none, none, none, sequences, sequences * context)
+
+    @staticmethod
+    def stacked(parts: Sequence["Work"]) -> "Work":
+        """Return the steps of all ``parts``, each of shape (n_i,), one after another."""
+        columns = [[getattr(part, field.name) for part in parts] for field in fields(Work)]
+        return Work(*map(np.concatenate, columns))
 
     @property
     def shape(self) -> tuple[int, ...]:

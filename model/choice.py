@@ -1,0 +1,209 @@
+"""Choose the structure that predicts configurations and clocks that its fit did not see.
+
+In: :class:`model.structured.Rows` and candidates. Out: a :class:`Choice`: the solution, what each
+row's hold-out prediction missed, every candidate's error; and from it each block's fitted form.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.activity import ACTIVITY_FORMS
+from model.curves import FitErrors, FittedForm
+from model.diagnostics import diagnose
+from model.roofline import ROOFLINES, Extra, Launch, Roofline
+from model.shape import Activity
+from model.structured import Rows, Sharing, Solution, Structure, fit_structure
+from model.work import Array
+from phasewatt.errors import BadTable
+
+FOLDS = 5
+"""Configurations are held out in so many parts in turn, and so are clocks."""
+
+SIMPLER_WITHIN = 1.05
+"""A structure with fewer numbers is kept when its hold-out error is within 5% of the best."""
+
+_NOISE_ENOUGH = 1.4
+"""A hold-out error this close to the measurements' own error leaves nothing to be won."""
+
+_OUTLIER = 10.0
+"""An error counts at most this many times the median error of the best candidate."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen structure, solved.
+
+    Attributes:
+        solution: its numbers.
+        held_error: mean absolute relative error of each row's hold-out predictions, (n,).
+        candidates: hold-out MAPE of every structure that was tried, by name.
+    """
+
+    solution: Solution
+    held_error: Array
+    candidates: dict[str, float]
+
+
+def choose_time(rows: Rows, reference_mhz: float) -> Choice:
+    """Choose the roofline of ``rows``, all of one engine, and who shares its coefficients.
+
+    Sharing goes from all steps to each phase to each model and phase, and stops where the
+    measurements' own error is reached; extra terms are added one at a time while they help.
+
+    Raises:
+        BadTable: the rows determine none.
+    """
+    field = _Field(rows, reference_mhz)
+    for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
+        best = field.enter(
+            (Roofline(launch, one), sharing) for launch, one in product(Launch, (False, True))
+        )
+        while best is not None and not field.noise_is_reached():
+            extras = [e for e in Extra if e not in best.extras]
+            richer = (replace(best, extras=best.extras | {e}) for e in extras)
+            better = field.enter((terms, sharing) for terms in richer)
+            if better is None:
+                break
+            best = better
+        if field.noise_is_reached():
+            break
+    return field.choice(f"time of {', '.join(dict.fromkeys(b.engine for b in rows.blocks))}")
+
+
+def choose_power(rows: Rows, reference_mhz: float) -> Choice:
+    """Choose the power form of ``rows``, of all engines, and who shares its coefficients.
+
+    The voltage curve belongs to the GPU and is shared by all.
+
+    Raises:
+        BadTable: the rows determine none.
+    """
+    field = _Field(rows, reference_mhz)
+    for sharing in Sharing:
+        for form in ACTIVITY_FORMS:
+            field.try_structure(Structure(form, sharing))
+        if field.noise_is_reached():
+            break
+    return field.choice("power")
+
+
+def holdout(solution: Solution) -> Array:
+    """Return, for each row, the mean absolute relative error of predicting it unseen, (n,).
+
+    Every row is predicted twice: with a fifth of all configurations held out, its own among them,
+    and with a fifth of all clocks held out.
+    """
+    total = np.zeros(solution.rows.target.size)
+    rows = solution.rows
+    for parts in (rows.configuration % FOLDS, _clock_parts(rows.sm_mhz)):
+        for part in np.unique(parts):
+            held = parts == part
+            total[held] += np.abs(np.expm1(solution.without(held)))
+    return total / 2
+
+
+def fitted(choice: Choice, block: int) -> FittedForm:
+    """Return the chosen form with the coefficients of ``block``, and how well it does there."""
+    solution, rows = choice.solution, choice.solution.rows
+    form, estimate = solution.structure.form, solution.estimate
+    mine = rows.block == block
+    residuals = solution.residuals()[mine]
+    weight, sd = estimate.weight[mine], estimate.sd[mine]
+    misfit = float(np.sum(weight * (residuals / sd) ** 2) / max(float(weight.sum()), 1.0))
+    errors = np.expm1(residuals)
+    return FittedForm(
+        form=form.name,
+        reference_mhz=solution.reference_mhz,
+        coefficients=dict(
+            zip(form.names, map(_rounded, solution.coefficients(block).tolist()), strict=True)
+        ),
+        covariance=tuple(tuple(map(_rounded, row)) for row in solution.covariance(block).tolist()),
+        constants={} if form.needs_activity else dict(rows.blocks[block].constants),
+        residual_sd=_rounded(float(np.median(sd)) * max(misfit, 1.0) ** 0.5),
+        degrees_of_freedom=estimate.degrees_of_freedom,
+        errors=FitErrors(
+            points=int(mine.sum()),
+            clocks=int(np.unique(rows.sm_mhz[mine]).size),
+            fit_mape=_rounded(float(np.mean(np.abs(errors)))),
+            worst=_rounded(float(np.max(np.abs(errors)))),
+            holdout_mape=_rounded(float(np.mean(choice.held_error[mine]))),
+            candidates={name: _rounded(e) for name, e in sorted(choice.candidates.items())},
+        ),
+        diagnostics=diagnose(residuals, rows.sm_mhz[mine] / solution.reference_mhz),
+    )
+
+
+def with_activity(rows: Rows, times: Sequence[FittedForm]) -> Rows:
+    """Return ``rows`` with what keeps the GPU busy, by the fitted time of each block."""
+    memory, compute = np.empty(rows.target.size), np.empty(rows.target.size)
+    for block, time in enumerate(times):
+        mine = rows.block == block
+        activity = time.activity(rows.work.at(mine))
+        memory[mine], compute[mine] = activity.memory, activity.compute
+    return replace(rows, activity=Activity(memory, compute))
+
+
+class _Field:
+    """The candidates that were tried on one set of rows."""
+
+    def __init__(self, rows: Rows, reference_mhz: float) -> None:
+        self._rows = rows
+        self._reference_mhz = reference_mhz
+        self._tried: list[tuple[Solution, Array]] = []
+
+    def enter(self, candidates: Iterable[tuple[Roofline, Sharing]]) -> Roofline | None:
+        """Try ``candidates`` and return the terms of the one that leads all, if it is new."""
+        mine = {}
+        for terms, sharing in candidates:
+            structure = Structure(ROOFLINES[terms], sharing)
+            self.try_structure(structure)
+            mine[structure] = terms
+        return mine.get(self._leader()[0].structure) if self._tried else None
+
+    def try_structure(self, structure: Structure) -> None:
+        """Fit ``structure`` and hold rows out, unless they do not tell its numbers apart."""
+        solution = fit_structure(structure, self._rows, self._reference_mhz)
+        if solution.estimate.determined:
+            self._tried.append((solution, holdout(solution)))
+
+    def noise_is_reached(self) -> bool:
+        """Whether the leader errs hardly more than the measurements themselves."""
+        known = self._rows.error
+        if not self._tried or not np.all(np.isfinite(known)):
+            return False
+        # The mean absolute value of a normal number is 0.8 of its standard deviation.
+        own = math.sqrt(2 / math.pi) * float(np.mean(known))
+        return float(np.mean(self._leader()[1])) <= _NOISE_ENOUGH * own
+
+    def choice(self, what: str) -> Choice:
+        """Return the leader."""
+        if not self._tried:
+            raise BadTable(f"{what}: the points are too few or too alike to tell any terms apart")
+        solution, held_error = self._leader()
+        errors = {s.structure.name: float(np.mean(held)) for s, held in self._tried}
+        return Choice(solution, held_error, errors)
+
+    def _leader(self) -> tuple[Solution, Array]:
+        scores = self._scores()
+        close = np.flatnonzero(scores <= SIMPLER_WITHIN * scores.min())
+        return self._tried[min(close, key=lambda i: (self._tried[i][0].size, scores[i]))]
+
+    def _scores(self) -> Array:
+        least = min(float(np.median(held)) for _, held in self._tried)
+        return np.array([np.mean(np.minimum(held, _OUTLIER * least)) for _, held in self._tried])
+
+
+def _clock_parts(sm_mhz: Array) -> NDArray[np.int64]:
+    """Number clocks from low to high in parts of about as many rows each; equal clocks together."""
+    ranks = np.searchsorted(np.sort(sm_mhz), sm_mhz)
+    return np.asarray(ranks * FOLDS // sm_mhz.size, dtype=np.int64)
+
+
+def _rounded(value: float) -> float:
+    """Nine significant digits: far beyond the data, and the same bytes on every machine."""
+    return float(f"{value:.9g}")
