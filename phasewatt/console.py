@@ -5,8 +5,11 @@ In: what a command computed. Out: text on the terminal. Both command lines share
 
 import contextlib
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 import click
@@ -26,6 +29,7 @@ class Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command; see :class:`click.Group`."""
         kwargs["standalone_mode"] = False
+        _terminate_like_ctrl_c()
         try:
             result = super().main(*args, **kwargs)
         except UserError as error:
@@ -92,6 +96,17 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     finally:
         if shown:
             bar.stop()
+
+
+def _terminate_like_ctrl_c() -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that half-written outputs are removed."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _fail(message: str, hint: str = "") -> None:

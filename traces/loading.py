@@ -6,7 +6,7 @@ In: a shipped name, a path, or a recipe that starts with ``synthetic:``. Out: a 
 from pathlib import Path
 
 from phasewatt.errors import BadTrace
-from traces.formats import FORMATS
+from traces.formats import FORMATS, format_named
 from traces.nearest import suggestion
 from traces.reading import read_trace
 from traces.recipe import PREFIX, parse_recipe
@@ -36,10 +36,14 @@ def load(
         recipe = parse_recipe(words)
         rows = None if recipe.lengths_from is None else load(recipe.lengths_from)
         return recipe.draw(seed, rows)
+    if format is not None:
+        format_named(format)
     shipped = SHIPPED.get(words)
     if shipped is not None and format in (None, shipped.format):
         return read_trace(shipped.path, format=shipped.format, name=words, source=shipped.source)
     path = Path(spec)
+    if shipped is not None and not _exists(path):
+        raise BadTrace(f"{words}: found format {format!r}, expected {shipped.format!r} or none")
     if not _exists(path):
         raise BadTrace(
             f"{words}: found no such file or shipped trace{suggestion(words, SHIPPED)}; shipped "

@@ -1,0 +1,114 @@
+"""Every command of the documentation runs, and every output that it shows is what the tool says."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+_spec = importlib.util.spec_from_file_location("renew", ROOT / "docs" / "renew.py")
+assert _spec is not None
+assert _spec.loader is not None
+renew = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(renew)
+
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+
+FENCE = re.compile(r"```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
+
+MAKE = {"make demo", "make test"}
+"""The set-up commands; their recipes are held by tests of their own."""
+
+
+def fences(page, language):
+    text = page.read_text(encoding="utf-8")
+    return [m["body"] for m in FENCE.finditer(text) if m["language"] == language]
+
+
+def pages_with(language):
+    return [page for page in PAGES if fences(page, language)]
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """A directory that holds what the pages take for granted, as a reader would have it."""
+    for name in ("rtx3090-club3090.csv", "rtx3090-club3090.toml"):
+        shutil.copy(ROOT / "model" / "shipped" / name, tmp_path)
+    return tmp_path
+
+
+def run(command, directory):
+    env = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-euc", command], cwd=directory, env=env, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=lambda page: page.name)
+def test_every_command_of_a_page_runs(page, desk):
+    for body in fences(page, "python"):
+        name = re.match(r"# (\w+\.py)\n", body)
+        if name:
+            (desk / name[1]).write_text(body)
+    for body in fences(page, "sh"):
+        if body.strip() in MAKE:
+            continue
+        done = run(body, desk)
+        assert done.returncode == 0, f"{body}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=lambda page: page.name)
+def test_every_python_example_runs(page, tmp_path):
+    for body in fences(page, "python"):
+        if "my-queries" in body:
+            (tmp_path / "my-queries.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,1,1")
+            run("gzip my-queries.csv", tmp_path)
+        (tmp_path / "example.py").write_text(body)
+        done = run("python example.py", tmp_path)
+        assert done.returncode == 0, f"{body}\n{done.stderr}"
+
+
+SHOWN = [(page, command, text) for page in PAGES for command, text in renew.blocks(page)]
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "text"), SHOWN, ids=[f"{p.name}-{c[:40]}" for p, c, _ in SHOWN]
+)
+def test_a_shown_output_is_what_the_command_prints(page, command, text, desk):
+    assert renew.output(command, desk) == text
+
+
+def test_make_demo_runs_what_the_readme_shows():
+    done = run(f"make --dry-run --directory {ROOT} demo OUT=out/demo", ROOT)
+    recipe = done.stdout.replace("\\\n", " ").splitlines()
+    shown = next(command for page, command, _ in SHOWN if page.name == "README.md")
+    assert f".venv/bin/{shown}" in {" ".join(line.split()) for line in recipe}
+
+
+def test_make_test_sets_up_and_runs_the_suite():
+    recipe = run(f"make --always-make --dry-run --directory {ROOT} test", ROOT).stdout
+    assert "python3 -m venv .venv" in recipe
+    assert ".[dev]" in recipe
+    assert "-m pytest" in recipe
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_picture_is_shown_and_every_shown_picture_is_renewed():
+    shown = {
+        Path(target).name
+        for page in PAGES
+        for target in re.findall(r"!\[[^]]+\]\(([^)]+\.png)\)", page.read_text(encoding="utf-8"))
+    }
+    assert shown == set(renew.PICTURES)
