@@ -40,8 +40,11 @@ def describe(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def print_calibration(console: Console, calibration: Calibration) -> None:
-    """Print what the calibration covers, how well it fits and where it comes from."""
+def print_calibration(console: Console, calibration: Calibration, verbose: bool = False) -> None:
+    """Print what the calibration covers, how well it fits and where it comes from.
+
+    ``verbose`` adds the forms that were tried and the diagnostics of the residuals.
+    """
     gpu, provenance = calibration.gpu, calibration.provenance
     idle = "unknown" if gpu.idle_power_w is None else f"{gpu.idle_power_w:g} W"
     console.print(f"[bold]{calibration.name}[/bold]: {gpu.name}")
@@ -50,7 +53,7 @@ def print_calibration(console: Console, calibration: Calibration) -> None:
     console.print("hold-out: mean absolute error of points that the fit did not see (MAPE)")
     console.print()
     console.print("coefficients, each with the half-width of its 95% interval", style="italic")
-    _print_coefficients(console, calibration)
+    _print_coefficients(console, calibration, verbose)
     console.print()
     for name, origin in sorted(gpu.origins.items()):
         console.print(f"{name}: {origin.kind}; {origin.source}", style="dim", markup=False)
@@ -87,7 +90,7 @@ def _errors(calibration: Calibration) -> Table:
     return table
 
 
-def _print_coefficients(console: Console, calibration: Calibration) -> None:
+def _print_coefficients(console: Console, calibration: Calibration, verbose: bool) -> None:
     """Print each fitted form once, under all the curves that share it."""
     fits: dict[str, tuple[FittedForm, list[str]]] = {}
     for curves in calibration.curves:
@@ -113,6 +116,21 @@ def _print_coefficients(console: Console, calibration: Calibration) -> None:
                 coefficient.meaning,
             )
         console.print(rows, markup=False)
+        if verbose:
+            _print_checks(console, form)
+
+
+def _print_checks(console: Console, form: FittedForm) -> None:
+    errors, tests = form.errors, form.diagnostics
+    tried = ", ".join(f"{name} {error:.2%}" for name, error in errors.candidates.items())
+    console.print(f"  hold-out of the forms tried: {tried}", markup=False)
+    console.print(
+        f"  {errors.points} points at {errors.clocks} clocks; fit {errors.fit_mape:.2%}, worst "
+        f"{errors.worst:.2%}; residuals: Durbin-Watson {_or_dash(tests.durbin_watson)}, normality "
+        f"p {_or_dash(tests.normality_p)}, constant variance p "
+        f"{_or_dash(tests.constant_variance_p)}",
+        markup=False,
+    )
 
 
 def _form(form: FittedForm) -> dict[str, Any]:
@@ -150,3 +168,7 @@ def _span(span: tuple[float, float]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}"
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else _number(value)

@@ -112,8 +112,8 @@ def _headline(comparison: Comparison) -> str:
     return (
         f"[bold]{trace.name}[/bold]{operations}: {len(trace):,} requests, arriving over "
         f"{span_s:,.0f} s\n"
-        f"[bold]{', '.join(models)}[/bold] in {curves.engine} on {replicas} of one "
-        f"{comparison.calibration.gpu.name}, one request at a time"
+        f"[bold]{', '.join(models)}[/bold] in {curves.engine} on {replicas}, each one "
+        f"{comparison.calibration.gpu.name} that serves one request at a time"
     )
 
 

@@ -33,8 +33,8 @@ def print_sweep(console: Console, swept: Sweep) -> None:
     """Print the Pareto front and the marked policies as one table."""
     console.print(
         f"[bold]{swept.trace.name}[/bold]: {len(swept.trace):,} requests at "
-        f"{len(swept.cells)} pairs of clocks; {swept.model} on {swept.replicas} of one "
-        f"{swept.calibration.gpu.name}"
+        f"{len(swept.cells)} pairs of clocks; {swept.model} on {swept.replicas} replicas, each "
+        f"one {swept.calibration.gpu.name}"
     )
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("")

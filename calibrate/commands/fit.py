@@ -17,9 +17,15 @@ from phasewatt.files import write_text
     "--about", type=click.Path(path_type=Path), help="TOML about the table: GPU, provenance."
 )
 @click.option("--gpu", help="Which GPU's rows to take, where the table holds several.")
+@click.option("-v", "--verbose", is_flag=True, help="Add the forms tried and residual tests.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fit as JSON, for machines.")
 def command(
-    measurements: Path, output: Path, about: Path | None, gpu: str | None, as_json: bool
+    measurements: Path,
+    output: Path,
+    about: Path | None,
+    gpu: str | None,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """Fit a calibration from MEASUREMENTS, a CSV table or the JSONL log of `calibrate run`.
 
@@ -35,7 +41,7 @@ def command(
     if as_json:
         print_json(describe(calibration))
     else:
-        print_calibration(out(), calibration)
+        print_calibration(out(), calibration, verbose)
         note(f"wrote {output}")
 
 

@@ -13,8 +13,9 @@ from phasewatt.files import whole_file
 @click.option(
     "--plot", type=click.Path(path_type=Path), help="Draw the curves with their points (PNG)."
 )
+@click.option("-v", "--verbose", is_flag=True, help="Add the forms tried and residual tests.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines.")
-def command(calibration: str, plot: Path | None, as_json: bool) -> None:
+def command(calibration: str, plot: Path | None, verbose: bool, as_json: bool) -> None:
     """Print the domain, errors, coefficients and provenance of CALIBRATION (a file or a name)."""
     from calibrate.show import describe, print_calibration
     from model.calibration import load
@@ -28,6 +29,6 @@ def command(calibration: str, plot: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(describe(loaded))
     else:
-        print_calibration(out(), loaded)
+        print_calibration(out(), loaded, verbose)
     if plot is not None:
         note(f"wrote {plot}")
