@@ -47,7 +47,7 @@ def command(
 
 def _study(path: Path, about: Path | None, gpu: str | None) -> Study:
     if _is_log(path):
-        from calibrate.log import study_of_log
+        from calibrate.study import study_of_log
 
         if about is not None or gpu is not None:
             raise BadOption("--about and --gpu go with a table; a log says both itself")
