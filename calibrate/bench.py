@@ -109,6 +109,10 @@ class Bench(Protocol):
         """Free what the prepared point holds on the GPU."""
         ...
 
+    def versions(self) -> dict[str, str]:
+        """Return versions of what computes, and which attention each engine used so far."""
+        ...
+
 
 class Clock(Protocol):
     """Where time comes from: the machine's monotonic clock, or a twin's virtual one."""

@@ -34,6 +34,9 @@ HOLD_TOLERANCE = 0.01
 POWER_CAP_SHARE = 0.1
 """Share of the window under the power cap from which on the cap is named as the cause."""
 
+POWER_CAP = "power cap"
+"""Why a clock did not hold where the power limit lowered it; also what the throttle reason says."""
+
 WATCHDOG_PATIENCE_S = 5.0
 """How long a start waits for the watchdog of a killed run to finish its work."""
 
@@ -229,8 +232,8 @@ def verdict(requested_sm_mhz: int, window: Window) -> ClockVerdict:
     held = all(abs(clock - requested_sm_mhz) <= tolerance_mhz for clock in seen_mhz)
     reason = ""
     if not held:
-        capped = window.throttle_shares.get("power cap", 0.0) >= POWER_CAP_SHARE
-        reason = "power cap" if capped and window.sm_mhz < requested_sm_mhz else "lock did not hold"
+        capped = window.throttle_shares.get(POWER_CAP, 0.0) >= POWER_CAP_SHARE
+        reason = POWER_CAP if capped and window.sm_mhz < requested_sm_mhz else "lock did not hold"
     return ClockVerdict(requested_sm_mhz, window.sm_mhz, held, reason)
 
 

@@ -6,6 +6,7 @@ In: a preset name such as ``twin:h100`` and a seed. Out: the same :class:`calibr
 
 from calibrate.twin.bench import TwinBench
 from calibrate.twin.clock import VirtualClock
+from calibrate.twin.cost import step_cost
 from calibrate.twin.device import Faults, TwinGpu
 from calibrate.twin.sampler import TwinSampler
 from calibrate.twin.truth import GEMM, PRESETS, StepCost, TwinTruth, twin_truth
@@ -20,5 +21,6 @@ __all__ = [
     "TwinSampler",
     "TwinTruth",
     "VirtualClock",
+    "step_cost",
     "twin_truth",
 ]

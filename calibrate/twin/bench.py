@@ -27,6 +27,10 @@ class TwinBench:
         self._rng = rng
         self._step: StepCost | None = None
 
+    def renew(self, rng: np.random.Generator) -> None:
+        """Go on with another source of chance."""
+        self._rng = rng
+
     def prepare(self, point: Point) -> None:
         """Look up what the point's step costs, and check that its weights and cache fit."""
         step = self._cost(point)
@@ -53,6 +57,10 @@ class TwinBench:
     def release(self) -> None:
         """Forget the prepared step."""
         self._step = None
+
+    def versions(self) -> dict[str, str]:
+        """Return nothing: a twin computes nothing."""
+        return {}
 
     def _prepared(self) -> StepCost:
         if self._step is None:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 class VirtualClock:
     """A :class:`calibrate.bench.Clock` on which an hour takes no time."""
 
-    def __init__(self) -> None:
-        self._now_s = 0.0
+    def __init__(self, now_s: float = 0.0) -> None:
+        self._now_s = now_s
         self._followers: list[Callable[[float, float], None]] = []
 
     def now_s(self) -> float:
@@ -23,6 +23,10 @@ class VirtualClock:
         self._now_s += max(duration_s, 0.0)
         for follower in self._followers:
             follower(start_s, self._now_s)
+
+    def set(self, now_s: float) -> None:
+        """Jump to ``now_s``; nobody lives through what lies between."""
+        self._now_s = now_s
 
     def follow(self, follower: Callable[[float, float], None]) -> None:
         """Call ``follower(start_s, end_s)`` for every span that passes from now on."""

@@ -75,13 +75,17 @@ class TwinGpu:
         self.truth = truth
         self.clock = clock
         self.faults = faults or Faults()
-        self._rng = rng
         self._locked_mhz: int | None = None
         self._load: Mixture | None = None
-        self._temperature_c = truth.ambient_c + truth.warming_k_per_w * truth.idle_w
-        start_s = clock.now_s()
-        self._history = _History(start_s, truth.idle_w, truth.sm_idle_mhz, self._temperature_c)
+        self.renew(rng, truth.ambient_c + truth.warming_k_per_w * truth.idle_w)
         clock.follow(self._pass)
+
+    def renew(self, rng: np.random.Generator, temperature_c: float) -> None:
+        """Forget what was, and go on from now as warm as told; locks and faults stay."""
+        self._rng = rng
+        self._temperature_c = temperature_c
+        truth, now_s = self.truth, self.clock.now_s()
+        self._history = _History(now_s, truth.idle_w, truth.sm_idle_mhz, temperature_c)
 
     def identity(self) -> Identity:
         """Return who this twin is; its name contains "twin"."""

@@ -22,6 +22,11 @@ class TwinSampler:
         self._period_s = period_s
         self._start_s = 0.0
 
+    def renew(self, rng: np.random.Generator) -> None:
+        """Go on with another source of chance, from now on."""
+        self._rng = rng
+        self.start()
+
     def start(self) -> None:
         """Sample from now on."""
         self._start_s = self._gpu.clock.now_s() + self._period_s * float(self._rng.random())
