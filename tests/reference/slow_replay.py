@@ -86,15 +86,15 @@ def serve(gpu, query, phases, fleet, off_clock):
         state = PREFILL + number
         joules = 0.0
         done = 0.0
-        if seconds > 0 and gpu.clock is not None and gpu.clock != wanted:
-            if gpu.now < gpu.unlocked_at:
-                slow_seconds, slow_watts, slow_held = off_clock(query, number, gpu.clock)
-                ran = min(slow_seconds, gpu.unlocked_at - gpu.now)
-                gpu.diary.append((state, gpu.now, ran, slow_held, slow_watts))
-                joules += ran * slow_watts
-                gpu.now += ran
-                gpu.power = slow_watts
-                done = ran / slow_seconds
+        must_keep = gpu.clock not in (None, wanted) and gpu.now < gpu.unlocked_at
+        if seconds > 0 and must_keep:
+            slow_seconds, slow_watts, slow_held = off_clock(query, number, gpu.clock)
+            ran = min(slow_seconds, gpu.unlocked_at - gpu.now)
+            gpu.diary.append((state, gpu.now, ran, slow_held, slow_watts))
+            joules += ran * slow_watts
+            gpu.now += ran
+            gpu.power = slow_watts
+            done = ran / slow_seconds
         rest = (1 - done) * seconds
         if rest > 0:
             if gpu.clock != wanted:

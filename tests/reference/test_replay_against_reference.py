@@ -87,12 +87,10 @@ def both(run):
         factor, power_w = slow[number, clock]
         return factor * float(seconds[number][query]), power_w, clock / 2
 
-    replayed = replay(
-        arrivals,
-        service,
-        fleet,
-        lambda query, phase, mhz: off_clock(query, PHASES.index(phase), mhz),
-    )
+    def off_clock_of(query, phase, clock):
+        return off_clock(query, PHASES.index(phase), clock)
+
+    replayed = replay(arrivals, service, fleet, off_clock_of)
     phases = [
         [
             tuple(float(column[i][query]) for column in (seconds, watts, held, wanted))
