@@ -11,7 +11,7 @@ import numpy as np
 
 from calibrate.measurements import Measurements, Study
 from model.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from model.choice import choose_power, choose_time, fitted, with_activity
+from model.choice import choose_power, choose_time, fitted, with_activity, with_time_errors
 from model.curves import Curves, Domain, FittedForm, Points
 from model.fitting import Series, fit_best
 from model.forms import POWER_FORMS, TIME_FORMS
@@ -166,8 +166,10 @@ def _fit_together(
             chosen = choose_time(_stacked(members, "time_s", "time_error"), reference_mhz)
             times |= {one.key: fitted(chosen, i) for i, one in enumerate(members)}
         rows = _stacked(together, "power_w", "power_error")
-        rows = with_activity(rows, [times[one.key] for one in together])
+        of_blocks = [times[one.key] for one in together]
+        rows = with_activity(rows, [time.activity for time in of_blocks])
         power = choose_power(rows, reference_mhz)
+        power = with_time_errors(power, of_blocks)
     except BadTable as error:
         raise BadTable(f"{study.name}: {error}") from None
     return {one.key: (times[one.key], fitted(power, i)) for i, one in enumerate(together)}

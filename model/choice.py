@@ -5,7 +5,7 @@ row's hold-out prediction missed, every candidate's error; and from it each bloc
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.activity import ACTIVITY_FORMS
-from model.curves import FitErrors, FittedForm
+from model.curves import FitErrors, FittedForm, lower_root
 from model.diagnostics import diagnose
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
 from model.shape import Activity
 from model.structured import Rows, Sharing, Solution, Structure, fit_structure
-from model.work import Array
+from model.work import Array, Work
 from phasewatt.errors import BadTable
 
 FOLDS = 5
@@ -138,14 +138,36 @@ def fitted(choice: Choice, block: int) -> FittedForm:
     )
 
 
-def with_activity(rows: Rows, times: Sequence[FittedForm]) -> Rows:
-    """Return ``rows`` with what keeps the GPU busy, by the fitted time of each block."""
+def with_activity(rows: Rows, of_blocks: Sequence[Callable[[Work], Activity]]) -> Rows:
+    """Return ``rows`` with what keeps the GPU busy, which ``of_blocks`` tells for each block."""
     memory, compute = np.empty(rows.target.size), np.empty(rows.target.size)
-    for block, time in enumerate(times):
+    for block, activity_of in enumerate(of_blocks):
         mine = rows.block == block
-        activity = time.activity(rows.work.at(mine))
+        activity = activity_of(rows.work.at(mine))
         memory[mine], compute[mine] = activity.memory, activity.compute
     return replace(rows, activity=Activity(memory, compute))
+
+
+def with_time_errors(choice: Choice, times: Sequence[FittedForm]) -> Choice:
+    """Return the choice of power with a covariance that admits what is not known of the times.
+
+    What keeps the GPU busy comes from the fitted time of each block (``times``): every direction
+    in which those may err moves the residuals, and through them the numbers of the power form.
+    """
+    solution = choice.solution
+    estimate, residuals = solution.estimate, solution.residuals()
+    covariance = estimate.covariance.copy()
+    for shared in {(t.form, tuple(t.theta), t.covariance): t for t in times}.values():
+        for error in lower_root(shared.covariance_matrix).T:
+            other = [
+                t.with_theta(t.theta + error) if t.same_coefficients(shared) else t for t in times
+            ]
+            rows = with_activity(solution.rows, [t.activity for t in other])
+            change = estimate.gain @ (replace(solution, rows=rows).residuals() - residuals)
+            covariance += np.outer(change, change)
+    return replace(
+        choice, solution=replace(solution, estimate=replace(estimate, covariance=covariance))
+    )
 
 
 class _Field:

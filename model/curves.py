@@ -132,16 +132,8 @@ class FittedForm:
         return np.asarray(reach * np.sqrt(np.diag(self.covariance_matrix)))
 
     def activity(self, work: Work) -> Activity:
-        """Return the shares of each step's time that memory and compute take at x = 1.
-
-        The form must be one that knows the parts of a time.
-        """
-        form, theta = self.definition, tuple(self.theta)
-        assert form.parts is not None
-        # Forms that know parts read the phase from the work.
-        at = Inputs(np.ones(work.shape), work, Phase.DECODE, self.constants)
-        parts, whole_s = form.parts(theta, at), form.evaluate(theta, at)
-        return Activity(parts.memory_s / whole_s, parts.compute_s / whole_s)
+        """Return what keeps the GPU busy, by a form that knows the parts of a time."""
+        return self.definition.activity(tuple(self.theta), self.constants, work)
 
     def drawn(self, normal: "Normals") -> "FittedForm":
         """Return the form with coefficients drawn from their covariance, kept within bounds.
@@ -160,17 +152,25 @@ class FittedForm:
             [normal(f"of GPU {block}", shared), normal(f"{whole}", self.theta.size - shared)]
         )
         values = self.theta.copy()
-        values[order] += _lower_root(covariance) @ numbers
-        inside = [
-            min(max(value, c.lower), c.upper)
-            for value, c in zip(values.tolist(), self.definition.coefficients, strict=True)
-        ]
+        values[order] += lower_root(covariance) @ numbers
         scale = self.scale
         if self.scale_sd > 0:
             off = normal(f"scale {self.constants} {self.scale_sd}", 1)
             scale *= float(np.exp(self.scale_sd * off[0]))
-        named = dict(zip(self.definition.names, inside, strict=True))
-        return replace(self, coefficients=named, scale=scale)
+        return replace(self.with_theta(values), scale=scale)
+
+    def with_theta(self, theta: Array) -> "FittedForm":
+        """Return the form with other coefficients, kept within their bounds."""
+        inside = [
+            min(max(value, c.lower), c.upper)
+            for value, c in zip(theta.tolist(), self.definition.coefficients, strict=True)
+        ]
+        return replace(self, coefficients=dict(zip(self.definition.names, inside, strict=True)))
+
+    def same_coefficients(self, other: "FittedForm") -> bool:
+        """Whether both forms have the same coefficients with the same covariance."""
+        mine = (self.form, self.coefficients, self.covariance)
+        return mine == (other.form, other.coefficients, other.covariance)
 
     def _log_slope(self, index: int, at: Inputs) -> Array:
         step = 1e-6 * max(abs(float(self.theta[index])), 1e-9)
@@ -249,12 +249,11 @@ class Curves:
 
     def power_of(self, work: Work) -> Callable[[ArrayLike], Array]:
         """Return the power of ``work`` as a function of the SM clock alone."""
-        activity = self.time.activity(work) if self.power.definition.needs_activity else None
+        activity = self._activity(work)
 
         def power_w(sm_mhz: ArrayLike) -> Array:
-            return self.power.value(
-                replace(self._inputs(self.power, work, sm_mhz), activity=activity)
-            )
+            at = self._inputs(self.power, work, sm_mhz)
+            return self.power.value(replace(at, activity=activity))
 
         return power_w
 
@@ -269,6 +268,14 @@ class Curves:
         """Return the energy of each step in joules: time times mean power."""
         return self.time_s(work, sm_mhz) * self.power_w(work, sm_mhz)
 
+    def time_relative_sd(self, work: Work, sm_mhz: ArrayLike) -> Array:
+        """Return the standard deviation of log time of a newly measured step."""
+        return _new_sd(self.time, self._inputs(self.time, work, sm_mhz))
+
+    def power_relative_sd(self, work: Work, sm_mhz: ArrayLike) -> Array:
+        """Return the standard deviation of log power of a newly measured step."""
+        return _new_sd(self.power, self._power_inputs(work, sm_mhz))
+
     def time_interval_s(
         self, work: Work, sm_mhz: ArrayLike, level: float = 0.95
     ) -> tuple[Array, Array]:
@@ -279,9 +286,7 @@ class Curves:
         self, work: Work, sm_mhz: ArrayLike, level: float = 0.95
     ) -> tuple[Array, Array]:
         """Return the prediction interval of a newly measured power, (low, high) in watts."""
-        activity = self.time.activity(work) if self.power.definition.needs_activity else None
-        at = replace(self._inputs(self.power, work, sm_mhz), activity=activity)
-        return _interval(self.power, at, level)
+        return _interval(self.power, self._power_inputs(work, sm_mhz), level)
 
     def require_clock(self, sm_mhz: ArrayLike) -> None:
         """Raise :class:`OutOfRange` unless every clock lies inside the calibrated domain."""
@@ -313,6 +318,12 @@ class Curves:
         clock = np.asarray(sm_mhz, dtype=np.float64) / form.reference_mhz
         return Inputs(clock, work, self.phase, form.constants)
 
+    def _power_inputs(self, work: Work, sm_mhz: ArrayLike) -> Inputs:
+        return replace(self._inputs(self.power, work, sm_mhz), activity=self._activity(work))
+
+    def _activity(self, work: Work) -> Activity | None:
+        return self.time.activity(work) if self.power.definition.needs_activity else None
+
 
 class Normals:
     """Standard normal numbers by name: the same name gives the same numbers again."""
@@ -328,7 +339,7 @@ class Normals:
         return self._known[name]
 
 
-def _lower_root(covariance: Array) -> Array:
+def lower_root(covariance: Array) -> Array:
     """Return L with L L' = ``covariance``, lower triangular, for a singular covariance too."""
     size = covariance.shape[0]
     root, rest = np.zeros_like(covariance), covariance.copy()
@@ -339,8 +350,11 @@ def _lower_root(covariance: Array) -> Array:
     return root
 
 
+def _new_sd(form: FittedForm, at: Inputs) -> Array:
+    return np.asarray(np.hypot(form.relative_sd(at), form.residual_sd))
+
+
 def _interval(form: FittedForm, at: Inputs, level: float) -> tuple[Array, Array]:
-    value = form.value(at)
-    sd = np.sqrt(form.relative_sd(at) ** 2 + form.residual_sd**2)
+    value, sd = form.value(at), _new_sd(form, at)
     reach = float(special.stdtrit(form.degrees_of_freedom, 0.5 + level / 2))
     return value * np.exp(-reach * sd), value * np.exp(reach * sd)

@@ -60,7 +60,9 @@ class Estimate:
         determined: whether the rows tell all free numbers apart.
         weight: what each row counted, from 0 (an outlier) to 1, (n,).
         sd: each row's relative standard deviation: its own error and the scatter between runs.
-        degrees_of_freedom: rows that counted less free numbers, at least 1.
+        degrees_of_freedom: rows that counted less free numbers, or configurations less one where
+            that is fewer; at least 1.
+        gain: how much each number falls when a row's residual rises, (p, n).
     """
 
     theta: Array
@@ -70,6 +72,7 @@ class Estimate:
     weight: Array
     sd: Array
     degrees_of_freedom: int
+    gain: Array
 
 
 def solve(problem: Problem, starts: Sequence[Array]) -> Estimate:
@@ -161,27 +164,55 @@ def _biweight(standardised: Array) -> Array:
 def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estimate:
     room = 1e-6 * np.maximum(np.abs(theta), 1e-30)
     free = (theta > problem.lower + room) & (theta < problem.upper - room)
-    rows = problem.jacobian(theta)[:, free] / sd[:, None]
-    counted = weight > 0
-    degrees = max(int(counted.sum() - free.sum()), 1)
-    pull = np.diag(1 / problem.assumed_sd[free])[np.isfinite(problem.assumed_sd[free])]
-    scaled = np.concatenate([rows * np.sqrt(weight)[:, None], pull])
-    norms = np.linalg.norm(scaled, axis=0)
-    norms = np.where(norms > 1e-12 / np.abs(theta[free]), norms, np.inf)
-    singular = np.linalg.svd(scaled / norms, compute_uv=False) if free.any() else np.ones(1)
-    determined = bool(scaled.shape[0] >= scaled.shape[1] and singular[-1] > _RANK * singular[0])
-    bread = np.linalg.pinv((scaled / norms).T @ (scaled / norms)) / np.outer(norms, norms)
-    standardised = problem.residuals(theta) / sd
-    scale = max(float(np.sum(weight * standardised**2) / degrees), 1.0)
-    within = bread * scale
-    # Steps of one configuration share what the form misses: let their sum of scores tell.
+    rows = problem.jacobian(theta)[:, free] * (np.sqrt(weight) / sd)[:, None]
+    misses = problem.residuals(theta) * np.sqrt(weight) / sd
+    bread, determined = _inverse(rows, problem.assumed_sd[free])
     _, which = np.unique(problem.configuration, return_inverse=True)
-    scores = np.zeros((int(which.max()) + 1, int(free.sum())))
-    np.add.at(scores, which, rows * (weight * standardised)[:, None])
-    clusters = scores.shape[0]
-    between = bread @ (scores.T @ scores) @ bread * (clusters / max(clusters - 1, 1))
-    ratio = np.sqrt(np.maximum(np.diag(between), 0) / np.maximum(np.diag(within), 1e-300))
-    widen = np.maximum(ratio, 1.0) if clusters > free.sum() else np.ones(int(free.sum()))
+    clusters = int(which.max()) + 1
+    degrees = max(int(np.sum(weight > 0)) - int(free.sum()), 1)
+    within = bread * max(float(misses @ misses) / degrees, 1.0)
+    if clusters > free.sum():
+        between = _jackknife(rows, misses, bread, which)
+        ratio = np.diag(between) / np.maximum(np.diag(within), 1e-300)
+        widen = np.sqrt(np.maximum(ratio, 1.0))
+        within = within * np.outer(widen, widen)
+        degrees = min(degrees, clusters - 1)
     covariance = np.zeros((theta.size, theta.size))
-    covariance[np.ix_(free, free)] = within * np.outer(widen, widen)
-    return Estimate(theta, covariance, free, determined, weight, sd, degrees)
+    covariance[np.ix_(free, free)] = within
+    gain = np.zeros((theta.size, sd.size))
+    gain[free] = bread @ rows.T * (np.sqrt(weight) / sd)
+    return Estimate(theta, covariance, free, determined, weight, sd, degrees, gain)
+
+
+def _inverse(rows: Array, assumed_sd: Array) -> tuple[Array, bool]:
+    """Return the inverse of the normal matrix, and whether ``rows`` tell all numbers apart."""
+    if rows.shape[1] == 0:
+        return np.zeros((0, 0)), True
+    pull = np.diag(1 / assumed_sd)[np.isfinite(assumed_sd)]
+    scaled = np.concatenate([rows, pull])
+    norms = np.linalg.norm(scaled, axis=0)
+    norms = np.where(norms > _RANK * norms.max() * np.finfo(float).eps, norms, np.inf)
+    unit = scaled / norms
+    singular = np.linalg.svd(unit, compute_uv=False)
+    determined = bool(unit.shape[0] >= unit.shape[1] and singular[-1] > _RANK * singular[0])
+    return np.asarray(np.linalg.pinv(unit.T @ unit) / np.outer(norms, norms)), determined
+
+
+def _jackknife(rows: Array, misses: Array, bread: Array, which: NDArray[np.int64]) -> Array:
+    """Return the covariance that leaving out one configuration at a time shows.
+
+    Steps of one configuration share what the form misses, so that they are not independent. This
+    is the cluster-robust estimator known as CR3 (MacKinnon, Nielsen, Webb 2023), whose intervals
+    hold with few clusters; each change of the numbers comes from its leverage, without a new fit.
+    """
+    total = np.zeros_like(bread)
+    for cluster in range(int(which.max()) + 1):
+        mine = rows[which == cluster]
+        left = np.eye(len(mine)) - mine @ bread @ mine.T
+        kept, axes = np.linalg.eigh(left)
+        # Steps that alone determine a number would change it without bound.
+        solved = axes @ ((axes.T @ misses[which == cluster]) / np.maximum(kept, 0.05))
+        change = bread @ (mine.T @ solved)
+        total += np.outer(change, change)
+    clusters = int(which.max()) + 1
+    return np.asarray(total * (clusters - 1) / clusters)

@@ -106,3 +106,16 @@ class Form:
     def names(self) -> tuple[str, ...]:
         """The names of the coefficients, in order."""
         return tuple(c.name for c in self.coefficients)
+
+    def activity(
+        self, coefficients: Coefficients, constants: Mapping[str, float | Array], work: Work
+    ) -> Activity:
+        """Return the shares of each step's time that memory and compute take at x = 1.
+
+        The form must be one that knows the parts of a time; such forms read the phase from the
+        work.
+        """
+        assert self.parts is not None
+        at = Inputs(np.ones(work.shape), work, Phase.DECODE, constants)
+        parts, whole_s = self.parts(coefficients, at), self.evaluate(coefficients, at)
+        return Activity(parts.memory_s / whole_s, parts.compute_s / whole_s)

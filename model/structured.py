@@ -148,6 +148,11 @@ class Solution:
         joint = self.estimate.covariance[np.ix_(chosen, chosen)]
         return np.asarray(joint * np.outer(slope, slope))
 
+    def activity(self, block: int, work: Work) -> Activity:
+        """Return what keeps the GPU busy in steps of ``block``, by its fitted time."""
+        constants = self.rows.blocks[block].constants
+        return self.structure.form.activity(tuple(self.coefficients(block)), constants, work)
+
     def residuals(self) -> Array:
         """Return the log of fitted over measured, shape (n,)."""
         return _problem(self.structure.form, self.rows, self.reference_mhz, self.index).residuals(
