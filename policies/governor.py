@@ -12,7 +12,7 @@ import numpy as np
 from model.curves import Curves
 from model.gpu import Gpu
 from model.work import Array, Phase, Work
-from phasewatt.errors import BadPolicy
+from phasewatt.errors import BadPolicy, OutOfRange
 
 UNLOCKED_MHZ = float("inf")
 """A request for no lock at all: the GPU takes the highest clock that its power limit allows."""
@@ -151,22 +151,33 @@ def best_clock_mhz(
     """Return the requestable clock that minimises ``objective`` on the phase's typical step.
 
     Only clocks that the power limit lets hold, and that slow the step by no more than
-    ``max_slowdown`` (a fraction) against the untouched GPU, are considered; when no clock is as
-    fast as that, the fastest is returned.
+    ``max_slowdown`` (a fraction) against the untouched GPU, are considered; of equals, the fastest
+    is taken. When no clock is as fast as that, the highest is returned, which holds as far as the
+    power limit lets it.
+
+    Raises:
+        OutOfRange: no clock that can be requested lies inside the calibrated domain.
     """
     curves, typical = setting.curves[phase], setting.typical[phase]
     untouched = max_frequency("", setting)
     stock_mhz = held_mhz(untouched, phase, typical, setting)
     stock_s = float(curves.time_s(typical, stock_mhz)[0])
-    clocks = setting.gpu.clocks_mhz(curves)
+    clocks = setting.gpu.clocks_mhz(curves)[::-1]
+    if clocks.size == 0:
+        low, high = curves.domain.sm_mhz
+        raise OutOfRange(
+            f"{phase} of {curves.model} was calibrated from {low:g} to {high:g} MHz, and none of "
+            f"the clocks that can be requested, in steps of {setting.gpu.sm_mhz_step:g} MHz, "
+            "lies there: name a clock, as in fixed:MHZ"
+        )
     holding = clocks[clocks <= stock_mhz]
     if holding.size == 0:
-        holding = clocks[:1]
+        holding = clocks[-1:]
     times_s = np.array([float(curves.time_s(typical, mhz)[0]) for mhz in holding])
     energies_j = np.array([float(curves.energy_j(typical, mhz)[0]) for mhz in holding])
     allowed = times_s <= stock_s * (1 + max_slowdown)
     if not np.any(allowed):
-        return float(holding[-1])
+        return float(clocks[0])
     score = np.where(allowed, objective(energies_j, times_s), np.inf)
     return float(holding[int(np.argmin(score))])
 

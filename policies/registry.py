@@ -5,6 +5,8 @@ In: what a user types after ``--policy``. Out: a governor, or one line with the 
 
 import difflib
 import importlib.util
+import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -74,8 +76,9 @@ def make_governor(text: str, setting: Setting) -> Governor:
     """Return the governor that ``text`` names: ``NAME``, ``NAME:ARGUMENT``, ``FILE.py:NAME``.
 
     Raises:
-        BadPolicy: the name is unknown (with the nearest spelling), the file cannot be used, or the
-            argument is wrong.
+        BadPolicy: the name is unknown (with the nearest spelling), the file or package cannot be
+            used, or the argument is wrong. What a policy of the user's own raises when it is
+            called is left as it is: its traceback shows where.
         OutOfRange: it asks for a clock outside the calibrated range.
     """
     name, _, argument = text.partition(":")
@@ -85,7 +88,11 @@ def make_governor(text: str, setting: Setting) -> Governor:
         return BUILTIN[name](argument, setting)
     installed = _entry_points()
     if name in installed:
-        return _checked(installed[name].load()(argument, setting), text)
+        try:
+            factory = installed[name].load()
+        except Exception as error:
+            raise BadPolicy(f"policy {name}: cannot be imported: {_said(error)}") from error
+        return _made(factory, argument, setting, text)
     nearest = difflib.get_close_matches(name, known_governors(), n=1, cutoff=0.4)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     raise BadPolicy(f"unknown policy {name!r}; known: {', '.join(known_governors())}{hint}")
@@ -101,24 +108,37 @@ def _from_file(path: Path, rest: str, setting: Setting) -> Governor:
         raise BadPolicy(f"policy {path}: expected {path}:NAME, the name of a class in that file")
     if not path.is_file():
         raise BadPolicy(f"policy {path}:{name}: no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise BadPolicy(f"policy {path}:{name}: not a Python file")
+    spec = importlib.util.spec_from_file_location(f"phasewatt_policy_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look up the module that they are defined in.
+    sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise BadPolicy(f"policy {path}: cannot be imported: {error}") from error
+    except Exception as error:
+        raise BadPolicy(f"policy {path}: cannot be imported: {_said(error)}") from error
     factory = getattr(module, name, None)
     if not callable(factory):
         has = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise BadPolicy(f"policy {path}: has no {name!r}; it has {', '.join(has) or 'no class'}")
-    return _checked(factory(argument, setting), f"{path}:{name}")
+    return _made(factory, argument, setting, f"{path}:{name}")
 
 
-def _checked(made: Any, text: str) -> Governor:
+def _made(factory: Any, argument: str, setting: Setting, text: str) -> Governor:
+    try:
+        inspect.signature(factory).bind(argument, setting)
+    except (TypeError, ValueError) as error:
+        raise BadPolicy(
+            f"policy {text}: cannot be called with (argument, setting): {error}"
+        ) from None
+    made = factory(argument, setting)
     missing = [a for a in ("name", "cap_w", "idle_mhz", "request_mhz") if not hasattr(made, a)]
     if missing:
         raise BadPolicy(f"policy {text}: is not a governor: lacks {', '.join(missing)}")
     governor: Governor = made
     return governor
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
