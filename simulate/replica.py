@@ -7,7 +7,7 @@ what it cost, as columns, and on the meter all that the replica did. One SimPy e
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import simpy
@@ -73,7 +73,7 @@ class Replica:
         self._course = course
         self._fleet = course.fleet
         self._record = course.meter.add
-        self._timeout = course.environment.timeout
+        self._environment = course.environment
         self._waiting: deque[int] = deque()
         self._busy = False
         self._set_mhz = course.fleet.idle_mhz
@@ -124,8 +124,9 @@ class Replica:
                 watts, held_mhz, wanted_mhz = power_w[query], sm_mhz[query], asked_mhz[query]
                 spent_j = 0.0
                 if wanted_mhz != self._set_mhz:
-                    share, spent_j, at_s = self._run_at_old_clock(query, phase, state, at_s)
-                    left_s *= share
+                    if at_s < self._may_change_s:
+                        share, spent_j, at_s = self._run_at_old_clock(query, phase, state, at_s)
+                        left_s *= share
                     if left_s > 0:
                         switching_j, at_s = self._switch(wanted_mhz, held_mhz, watts, at_s)
                         self._switching_j[query] += switching_j
@@ -136,14 +137,14 @@ class Replica:
                 energy_j[query] = spent_j + left_s * watts
             end_s[query] = at_s
         self.free_s = at_s
-        self._then(self._finish)
+        wait_s = at_s - self._environment.now
+        self._environment.timeout(max(wait_s, 0.0)).callbacks.append(self._finish)
 
     def _run_at_old_clock(
         self, query: int, phase: Phase, state: int, at_s: float
     ) -> tuple[float, float, float]:
         """Run while the dwell lasts: the share of the phase left, joules spent, the time then."""
-        if self._set_mhz is None or at_s >= self._may_change_s:
-            return 1.0, 0.0, at_s
+        assert self._set_mhz is not None
         old_s, old_w, old_mhz = self._course.off_clock(query, phase, self._set_mhz)
         ran_s = min(old_s, self._may_change_s - at_s)
         self._record(self._number, state, at_s, ran_s, old_mhz, old_w)
@@ -176,30 +177,17 @@ class Replica:
             self._rest()
 
     def _rest(self) -> None:
+        self._busy = False
         idle_mhz, idle_w = self._fleet.idle_mhz, self._fleet.idle_power_w
-        fell_idle_s = self.free_s
         if (
             idle_mhz is not None
             and idle_mhz != self._set_mhz
-            and fell_idle_s >= self._may_change_s
+            and self.free_s >= self._may_change_s
             and self._course.to_arrive
         ):
-            _, self.free_s = self._switch(idle_mhz, idle_mhz, idle_w, fell_idle_s)
+            # Whoever arrives during the stall starts when the replica is free again: no event.
+            _, self.free_s = self._switch(idle_mhz, idle_mhz, idle_w, self.free_s)
         self._power_before_w = idle_w
-        if self.free_s > fell_idle_s:
-            self._then(self._end_rest_stall)
-        else:
-            self._busy = False
-
-    def _end_rest_stall(self, _event: object) -> None:
-        if self._waiting:
-            self._serve(self._waiting.popleft())
-        else:
-            self._busy = False
-
-    def _then(self, act: Callable[[Any], None]) -> None:
-        wait_s = max(self.free_s - self._course.environment.now, 0.0)
-        self._timeout(wait_s).callbacks.append(act)
 
 
 def view_of(column: Array) -> View:
