@@ -53,9 +53,9 @@ def plan_design(
 ) -> Design:
     """Return the design over ``cells`` for a budget.
 
-    The first block holds each series' corners at both ends of the clock, then the cells that tell
-    most about the rest. Models and engines follow each other in blocks, points in random order in
-    them, and clocks in random order at each point.
+    The first block holds each series' corners at both ends of the clock, every clock at least once,
+    then the cells that tell most about the rest. Models and engines follow each other in blocks,
+    points in random order in them, and clocks in random order at each point.
     """
     groups = _by_series(cells)
     each_s = repeat_s(plan)
@@ -89,19 +89,25 @@ def repeat_s(plan: MeasurePlan) -> float:
 
 
 def _first_of(group: Sequence[Cell], count: int) -> list[Cell]:
-    """Return ``count`` cells of one series: corners at both ends of the clock, then a spread."""
+    """Return ``count`` cells of one series: corners at both ends of the clock, each clock, others.
+
+    Each is the one that tells most beside those taken before.
+    """
+    settings, places = _settings(group), _places(group)
     extreme = set(corners([cell.point for cell in group]))
-    settings = _settings(group)
     ends = (settings.min(), settings.max())
-    must = [
-        cell
-        for cell, setting in zip(group, settings, strict=True)
-        if cell.point in extreme and setting in ends
+    taken = [
+        index
+        for index, cell in enumerate(group)
+        if cell.point in extreme and settings[index] in ends
     ]
-    others = [cell for cell in group if cell not in must]
-    places = _places([*must, *others])
-    picked = spread(places[: len(must)], places[len(must) :], count - len(must))
-    return [*must, *(others[index] for index in picked)]
+    for setting in np.unique(settings):
+        if setting not in ends:
+            there = np.flatnonzero(settings == setting)
+            taken.append(int(there[spread(places[taken], places[there], 1)[0]]))
+    left = np.setdiff1d(np.arange(len(group)), taken)
+    more = spread(places[taken], places[left], max(count - len(taken), 0))
+    return [group[index] for index in (*taken, *left[more])]
 
 
 def _shuffled(cells: Sequence[Cell], rng: np.random.Generator) -> list[Cell]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.work import Array
 
-GEMM_RATIOS = (0.0, 0.4, 1.2, 4.0, 12.0)
+GEMM_RATIOS = (0.0, 0.5, 1.5, 4.0, 10.0)
 """Time of GEMMs over time of the step, in the mixtures of one step; nought is the step alone."""
 
 LONGEST_STEP_S = 0.1

@@ -67,6 +67,8 @@ def _fall(bench: Bench) -> float:
     """Return by how much GEMMs lower the clock of the prepared step, relative; 0 if unreadable."""
     alone = bench.run_mixed(3, 0)
     once = bench.run_mixed(1, 1)
+    if not once.gemm_time_s[0] > 0:
+        return 0.0
     gemms = max(math.ceil(float(np.median(alone.step_time_s) / once.gemm_time_s[0])), 8)
     round_s = float(np.median(alone.step_time_s)) + gemms * float(once.gemm_time_s[0])
     bench.run_mixed(max(math.ceil(PROBE_S / round_s), 1), gemms)

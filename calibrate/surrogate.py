@@ -19,13 +19,14 @@ NUGGET = 1e-3
 
 
 def variance(known: Array, places: Array) -> Array:
-    """Return the variance of the process at ``places`` (n, 3), given ``known`` (m, 3); 1 is all."""
-    if len(known) == 0:
-        return np.ones(len(places))
+    """Return the variance of the process at ``places`` (n, 3), given ``known`` (m, 3).
+
+    It is 1 where nothing near is known, and next to nought at what is.
+    """
     covariance = _likeness(known, known) + NUGGET * np.eye(len(known))
     between = _likeness(places, known)
     explained = np.einsum("nm,mn->n", between, np.linalg.solve(covariance, between.T))
-    return np.asarray(np.clip(1 + NUGGET - explained, 0.0, None))
+    return np.asarray(np.clip(1 - explained, 0.0, None))
 
 
 def spread(known: Array, places: Array, count: int) -> list[int]:

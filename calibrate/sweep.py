@@ -15,7 +15,7 @@ from calibrate.bench import Engine, Point
 from calibrate.gpu import ClockRange, Identity
 from calibrate.steer import GEMM_RATIOS
 from model.geometry import GEOMETRIES
-from model.work import Phase, Work
+from model.work import Phase
 from phasewatt.errors import BadOption, UnsupportedGpu
 
 CLOCKS = 7
@@ -104,20 +104,27 @@ class Sweep:
         """Return the points whose weights and cache fit, in the order of the options.
 
         Raises:
-            UnsupportedGpu: nothing of a model fits.
+            BadOption: every prefill is too long for one step.
+            UnsupportedGpu: nothing of a phase of a model fits.
         """
-        points = [
-            Point(model, engine, phase, batch, *lengths, self.dtype)
-            for model, engine, phase in itertools.product(self.models, self.engines, self.phases)
-            for lengths in self._lengths(phase)
-            for batch in self.batches
-            if batch * lengths[0] <= MOST_PREFILL_TOKENS
-        ]
-        fitting = tuple(point for point in points if _bytes(point) <= memory_bytes)
-        for model in self.models:
-            if not any(point.model == model for point in fitting):
-                raise UnsupportedGpu(_too_large(model, memory_bytes))
-        return fitting
+        fitting: list[Point] = []
+        for model, engine, phase in itertools.product(self.models, self.engines, self.phases):
+            points = [
+                Point(model, engine, phase, batch, *lengths, self.dtype)
+                for lengths in self._lengths(phase)
+                for batch in self.batches
+                if batch * lengths[0] <= MOST_PREFILL_TOKENS
+            ]
+            if not points:
+                raise BadOption(
+                    f"--batches and --prompts: every prefill computes more than "
+                    f"{MOST_PREFILL_TOKENS} tokens in one step; pass smaller ones"
+                )
+            there = [point for point in points if _bytes(point) <= memory_bytes]
+            if not there:
+                raise UnsupportedGpu(_too_large(min(points, key=_bytes), memory_bytes))
+            fitting += there
+        return tuple(fitting)
 
     def cells(self, points: Sequence[Point], strategy: Strategy) -> tuple[Cell, ...]:
         """Return every candidate of ``points``; ``sm_mhz`` is resolved where clocks are locked."""
@@ -203,10 +210,11 @@ def _bytes(point: Point) -> float:
     return weights + cached * geometry.kv_bytes_per_token(BYTES_PER_VALUE)
 
 
-def _too_large(model: str, memory_bytes: int) -> str:
-    one = GEOMETRIES[model].demand(Work.decode([1], [1]), BYTES_PER_VALUE)
+def _too_large(point: Point, memory_bytes: int) -> str:
     gib = 1024**3
+    weights = GEOMETRIES[point.model].parameters * BYTES_PER_VALUE
     return (
-        f"{model} does not fit: its weights take {float(one.weight_bytes[0]) / gib:.0f} GiB and "
-        f"this GPU has {memory_bytes / gib:.0f} GiB; leave it out of --models"
+        f"{point.model} does not fit: its weights take {weights / gib:.1f} GiB, with the cache of "
+        f"its smallest {point.phase} {_bytes(point) / gib:.1f} GiB, and this GPU has "
+        f"{memory_bytes / gib:.0f} GiB; leave it out of --models"
     )

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrate.bench import Engine, MonotonicClock, Point, StepTimes
+from calibrate.bench import Engine, MixedTimes, MonotonicClock, Point, StepTimes
+from calibrate.campaign import Campaign, Pace, run_campaign
 from calibrate.clocks import clear_leftover, locked_clocks
 from calibrate.doctor import diagnose
 from calibrate.measure import MeasurePlan, measure
 from calibrate.nvml import NvmlGpu
+from calibrate.rig import open_rig
 from calibrate.sampler import ProcessSampler
+from calibrate.study import study_of
+from calibrate.sweep import Strategy, Sweep
 from model.work import Phase
 from phasewatt.errors import UserError
 
@@ -98,6 +102,62 @@ class SleepingBench:
             time.sleep(0.02)
             ends_s.append(time.monotonic())
         return StepTimes(np.diff(ends_s))
+
+    def run_mixed(self, steps: int, gemms_per_step: int) -> MixedTimes:
+        alone_s = self.run(steps).step_time_s
+        sm_mhz = np.full(steps, 1500.0)
+        return MixedTimes(alone_s, np.zeros(steps), sm_mhz, sm_mhz)
+
+    def release(self) -> None:
+        pass
+
+    def versions(self) -> dict[str, str]:
+        return {"bench": "sleeping"}
+
+
+def campaign() -> None:
+    """Measure for the log in argv[2] with the command's own rig, but a bench that sleeps.
+
+    argv[3] is the strategy. A line is said for every record, so that the tests know when to kill.
+    """
+    import calibrate.torchbench
+
+    calibrate.torchbench.open_torch_bench = lambda _device: SleepingBench()
+    sweep = Sweep(
+        models=("llama-3.2-1b",),
+        engines=(Engine.EAGER,),
+        phases=(Phase.DECODE,),
+        batches=(1,),
+        prompts=(128,),
+        contexts=(128,),
+        dtype="bfloat16",
+        strategy=Strategy(sys.argv[3]),
+        sm_mhz=(900, 1980) if sys.argv[3] == "lock" else (),
+        precision=0.5,
+        seed=0,
+    )
+    asked = Campaign(
+        sweep=sweep,
+        budget_s=60.0,
+        plan=MeasurePlan(settle_s=0.05, window_s=1.8, precision=0.5, min_repeats=1, max_repeats=1),
+        pace=Pace(warm_up_s=0.1, rest_s=0.0, idle_s=1.7),
+    )
+    log = run_campaign(
+        open_rig("0", 0), asked, Path(sys.argv[2]), lambda log, _: say(len(log.measured))
+    )
+    study = study_of(log)
+    say(
+        json.dumps(
+            {
+                "sm_mhz": study.measurements.sm_mhz.tolist(),
+                "kind": study.provenance.kind,
+                "notes": study.provenance.notes,
+                "software": study.provenance.software,
+                "strategy": log.header.strategy,
+                "reason": log.header.strategy_reason,
+            }
+        )
+    )
 
 
 def measure_locked() -> None:

@@ -67,7 +67,7 @@ class Standin:
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """Run ``child.py`` with ``arguments``; return exit code, output and error output."""
         child = self.start(*arguments)
-        out, err = child.communicate(timeout=PATIENCE_S)
+        out, err = child.communicate(timeout=4 * PATIENCE_S)
         return child.returncode, out, err
 
     def _log(self) -> list[list[str]]:
