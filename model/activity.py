@@ -59,6 +59,9 @@ _LEAST_START = 0.01
 
 _NONE = np.zeros(())
 
+_MOST_W = 5000.0
+"""No board draws more for one purpose; powers of a share that no step shows end here."""
+
 _LEAST_VOLTAGE = 0.2
 """No GPU runs below this share of its highest voltage; it keeps extrapolated power rising."""
 
@@ -74,15 +77,15 @@ _VOLTAGE_SLOPE = Coefficient(
 _KNEE = Coefficient(
     "knee", "f_ref", 0.05, 1.0, "relative clock below which voltage is level", of_gpu=True
 )
-_STATIC = Coefficient("static_w", "W", 0.0, np.inf, "power that neither clock nor work changes")
+_STATIC = Coefficient("static_w", "W", 0.0, _MOST_W, "power that neither clock nor work changes")
 _MEMORY_STATIC = Coefficient(
-    "memory_static_w", "W", 0.0, np.inf, "power of busy memory that the SM clock does not change"
+    "memory_static_w", "W", 0.0, _MOST_W, "power of busy memory that the SM clock does not change"
 )
 _MEMORY_DYNAMIC = Coefficient(
-    "memory_dynamic_w", "W", 0.0, np.inf, "dynamic power of busy memory at the reference clock"
+    "memory_dynamic_w", "W", 0.0, _MOST_W, "dynamic power of busy memory at the reference clock"
 )
 _COMPUTE_DYNAMIC = Coefficient(
-    "compute_dynamic_w", "W", 0.0, np.inf, "dynamic power of busy compute at the reference clock"
+    "compute_dynamic_w", "W", 0.0, _MOST_W, "dynamic power of busy compute at the reference clock"
 )
 
 

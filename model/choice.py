@@ -5,7 +5,7 @@ row's hold-out prediction missed, every candidate's error; and from it each bloc
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -53,21 +53,21 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
     """Choose the roofline of ``rows``, all of one engine, and who shares its coefficients.
 
     Sharing goes from all steps to each phase to each model and phase, and stops where the
-    measurements' own error is reached; extra terms are added one at a time while they help.
+    measurements' own error is reached; terms that several models share are added one at a time
+    while they help.
 
     Raises:
         BadTable: the rows determine none.
     """
     field = _Field(rows, reference_mhz)
     for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
-        best = field.enter(
-            (Roofline(launch, one), sharing) for launch, one in product(Launch, (False, True))
-        )
-        while best is not None and not field.noise_is_reached():
-            extras = [e for e in Extra if e not in best.extras]
-            richer = (replace(best, extras=best.extras | {e}) for e in extras)
-            better = field.enter((terms, sharing) for terms in richer)
-            if better is None:
+        plain = [Roofline(launch, one) for launch, one in product(Launch, (False, True))]
+        best = field.best(plain, sharing)
+        while best is not None and sharing is not Sharing.MODEL and not field.noise_is_reached():
+            extras = [extra for extra in Extra if extra not in best.extras]
+            richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
+            better = field.best([best, *richer], sharing)
+            if better == best:
                 break
             best = better
         if field.noise_is_reached():
@@ -86,7 +86,7 @@ def choose_power(rows: Rows, reference_mhz: float) -> Choice:
     field = _Field(rows, reference_mhz)
     for sharing in Sharing:
         for form in ACTIVITY_FORMS:
-            field.try_structure(Structure(form, sharing))
+            field.attempt(Structure(form, sharing))
         if field.noise_is_reached():
             break
     return field.choice("power")
@@ -170,25 +170,32 @@ def with_time_errors(choice: Choice, times: Sequence[FittedForm]) -> Choice:
     )
 
 
+_Tried = tuple[Solution, Array]
+"""A solution and the hold-out error of each of its rows."""
+
+
 class _Field:
     """The candidates that were tried on one set of rows."""
 
     def __init__(self, rows: Rows, reference_mhz: float) -> None:
         self._rows = rows
         self._reference_mhz = reference_mhz
-        self._tried: list[tuple[Solution, Array]] = []
+        self._attempted: set[Structure] = set()
+        self._tried: list[_Tried] = []
 
-    def enter(self, candidates: Iterable[tuple[Roofline, Sharing]]) -> Roofline | None:
-        """Try ``candidates`` and return the terms of the one that leads all, if it is new."""
-        mine = {}
-        for terms, sharing in candidates:
-            structure = Structure(ROOFLINES[terms], sharing)
-            self.try_structure(structure)
-            mine[structure] = terms
-        return mine.get(self._leader()[0].structure) if self._tried else None
+    def best(self, candidates: Sequence[Roofline], sharing: Sharing) -> Roofline | None:
+        """Return which of ``candidates`` leads among them; None where the rows determine none."""
+        terms_of = {Structure(ROOFLINES[terms], sharing): terms for terms in candidates}
+        for structure in terms_of:
+            self.attempt(structure)
+        mine = [one for one in self._tried if one[0].structure in terms_of]
+        return terms_of[_leader(mine)[0].structure] if mine else None
 
-    def try_structure(self, structure: Structure) -> None:
+    def attempt(self, structure: Structure) -> None:
         """Fit ``structure`` and hold rows out, unless they do not tell its numbers apart."""
+        if structure in self._attempted:
+            return
+        self._attempted.add(structure)
         solution = fit_structure(structure, self._rows, self._reference_mhz)
         if solution.estimate.determined:
             self._tried.append((solution, holdout(solution)))
@@ -200,24 +207,23 @@ class _Field:
             return False
         # The mean absolute value of a normal number is 0.8 of its standard deviation.
         own = math.sqrt(2 / math.pi) * float(np.mean(known))
-        return float(np.mean(self._leader()[1])) <= _NOISE_ENOUGH * own
+        return float(np.mean(_leader(self._tried)[1])) <= _NOISE_ENOUGH * own
 
     def choice(self, what: str) -> Choice:
         """Return the leader."""
         if not self._tried:
             raise BadTable(f"{what}: the points are too few or too alike to tell any terms apart")
-        solution, held_error = self._leader()
+        solution, held_error = _leader(self._tried)
         errors = {s.structure.name: float(np.mean(held)) for s, held in self._tried}
         return Choice(solution, held_error, errors)
 
-    def _leader(self) -> tuple[Solution, Array]:
-        scores = self._scores()
-        close = np.flatnonzero(scores <= SIMPLER_WITHIN * scores.min())
-        return self._tried[min(close, key=lambda i: (self._tried[i][0].size, scores[i]))]
 
-    def _scores(self) -> Array:
-        least = min(float(np.median(held)) for _, held in self._tried)
-        return np.array([np.mean(np.minimum(held, _OUTLIER * least)) for _, held in self._tried])
+def _leader(tried: Sequence[_Tried]) -> _Tried:
+    """Return the simplest of those whose error is close to the least."""
+    typical = min(float(np.median(held)) for _, held in tried)
+    scores = [float(np.mean(np.minimum(held, _OUTLIER * typical))) for _, held in tried]
+    close = [i for i, score in enumerate(scores) if score <= SIMPLER_WITHIN * min(scores)]
+    return tried[min(close, key=lambda i: (tried[i][0].size, scores[i]))]
 
 
 def _clock_parts(sm_mhz: Array) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from model.curves import Curves
 from model.gpu import Gpu
 from model.provenance import Origin
 from model.regimes import Regime, elasticity, regimes
-from model.work import Phase, Work
+from model.work import Array, Phase, Work
 from phasewatt.errors import BadOption
 
 STOCK_MHZ = float("inf")
@@ -95,17 +95,18 @@ def predict(calibration: Calibration, step: Step) -> Prediction:
     work = make([step.batch], [step.tokens])
     asked = min(step.requested_mhz, _highest_mhz(curves, step))
     wide = _reaching(curves, asked)
-    held = float(calibration.gpu.settle(asked, wide, work)[0])
+    clock = calibration.gpu.settle([asked], wide, work)
+    held = float(clock[0])
     capped = held < asked - 1e-3
-    moves = float(elasticity(wide, work, held)[0])
-    time_sd = float(wide.time_relative_sd(work, held)[0])
-    power_sd = float(wide.power_relative_sd(work, held)[0])
+    moves = float(elasticity(wide, work, clock)[0])
+    time_sd = float(wide.time_relative_sd(work, clock)[0])
+    power_sd = float(wide.power_relative_sd(work, clock)[0])
     clock_sd = 0.0
     if capped:
-        clock_sd = power_sd / _power_elasticity(wide, work, held)
+        clock_sd = power_sd / _power_elasticity(wide, work, clock)
         power_sd = wide.power.residual_sd
         time_sd = float(np.hypot(time_sd, moves * clock_sd))
-    time_s, power_w = float(wide.time_s(work, held)[0]), float(wide.power_w(work, held)[0])
+    time_s, power_w = float(wide.time_s(work, clock)[0]), float(wide.power_w(work, clock)[0])
     degrees = min(wide.time.degrees_of_freedom, wide.power.degrees_of_freedom)
     energy_sd = float(np.hypot(time_sd, power_sd))
     energy_j = time_s * power_w
@@ -152,7 +153,7 @@ def _reaching(curves: Curves, sm_mhz: float) -> Curves:
     return replace(curves, domain=replace(curves.domain, sm_mhz=span))
 
 
-def _power_elasticity(curves: Curves, work: Work, sm_mhz: float) -> float:
+def _power_elasticity(curves: Curves, work: Work, sm_mhz: Array) -> float:
     power_w = curves.power_of(work)
     rise = np.log(power_w(sm_mhz * 1.001)) - np.log(power_w(sm_mhz * 0.999))
     return max(float(rise[0]) / float(np.log(1.001 / 0.999)), 1e-3)

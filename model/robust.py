@@ -4,6 +4,7 @@ In: a :class:`Problem`: log-ratios as a function of bounded numbers, each row's 
 rows belong to one configuration. Out: an :class:`Estimate`: numbers, covariance, row weights.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +36,7 @@ class Problem:
         jacobian: (numbers (p,)) -> their derivatives, shape (n, p).
         lower, upper: bounds of the numbers, shape (p,).
         error: each row's own relative standard error, 0 where nobody told; shape (n,).
+        kind: which rows scatter alike, integers from nought, (n,).
         configuration: which rows repeat one kind of step at several clocks, integers (n,).
         assumed_mean, assumed_sd: what is assumed of each number, (p,); sd inf where nothing is.
     """
@@ -44,6 +46,7 @@ class Problem:
     lower: Array
     upper: Array
     error: Array
+    kind: NDArray[np.int64]
     configuration: NDArray[np.int64]
     assumed_mean: Array
     assumed_sd: Array
@@ -79,28 +82,29 @@ def solve(problem: Problem, starts: Sequence[Array]) -> Estimate:
     """Return the best of the solutions that the ``starts`` lead to.
 
     A first pass counts large residuals linearly; the next forget outliers by Tukey's biweight, at
-    a scale that is each row's own error and the scatter beyond it (from the median residual).
+    a scale that is each row's own error and the scatter beyond it (from the median residual of its
+    kind, so that rows which a form describes worse than others are not taken for outliers).
     """
     first_sd = np.hypot(problem.error, _FIRST_SCALE)
-    first = [_minimise(problem, start, first_sd, "soft_l1") for start in starts]
+    first = [_minimise(problem, start, first_sd, "soft_l1", 80) for start in starts]
     theta = min(first, key=lambda found: found[1])[0]
     weight = np.ones(problem.error.size)
     sd = weight
     for _ in range(_PASSES):
         sd = _row_sd(problem, theta)
         weight = _biweight(problem.residuals(theta) / sd)
-        theta, _ = _minimise(problem, theta, sd / np.sqrt(np.maximum(weight, 1e-12)), "linear")
+        theta, _ = _minimise(problem, theta, sd / np.sqrt(np.maximum(weight, 1e-12)), "linear", 50)
     return _estimate(problem, theta, weight, sd)
 
 
 def resolve(problem: Problem, known: Estimate, kept: NDArray[np.bool_]) -> Array:
     """Return the numbers that the rows ``kept`` alone lead to, from ``known`` and its weights."""
     sd = np.where(kept, known.sd / np.sqrt(np.maximum(known.weight, 1e-12)), 1e12)
-    return _minimise(problem, known.theta, sd, "linear")[0]
+    return _minimise(problem, known.theta, sd, "linear", 20)[0]
 
 
 def _minimise(
-    problem: Problem, start: Array, sd: Array, loss: Literal["linear", "soft_l1"]
+    problem: Problem, start: Array, sd: Array, loss: Literal["linear", "soft_l1"], most: int
 ) -> tuple[Array, float]:
     inside = np.clip(start, problem.lower, problem.upper)
     pull = np.diag(1 / problem.assumed_sd)[np.isfinite(problem.assumed_sd)]
@@ -121,10 +125,10 @@ def _minimise(
         x_scale=_scales(problem, inside),
         loss=loss,
         method="dogbox",
-        xtol=1e-10,
-        ftol=1e-10,
-        gtol=1e-10,
-        max_nfev=200,
+        xtol=1e-9,
+        ftol=1e-9,
+        gtol=1e-9,
+        max_nfev=most,
     )
     return np.asarray(found.x, dtype=np.float64), float(found.cost)
 
@@ -142,18 +146,24 @@ def _row_sd(problem: Problem, theta: Array) -> Array:
     """Return each row's own error and, in quadrature, the scatter that explains the residuals."""
     residuals = problem.residuals(theta)
     spare = max(residuals.size - theta.size, 1) / residuals.size
+    sd = np.empty(residuals.size)
+    for kind in np.unique(problem.kind):
+        mine = problem.kind == kind
+        sd[mine] = _scattered(residuals[mine] / math.sqrt(spare), problem.error[mine])
+    return sd
 
+
+def _scattered(residuals: Array, error: Array) -> Array:
     def spread(scatter: float) -> float:
-        sd = np.sqrt(problem.error**2 + scatter**2)
-        return 1.4826 * float(np.median(np.abs(residuals) / sd)) / float(np.sqrt(spare))
+        return 1.4826 * float(np.median(np.abs(residuals) / np.hypot(error, scatter)))
 
-    low, high = 1e-9, max(1.4826 * float(np.median(np.abs(residuals))) / np.sqrt(spare), 2e-9)
-    if np.all(problem.error > 0) and spread(low) <= 1:
-        return problem.error
-    for _ in range(60):
+    low, high = 1e-9, max(1.4826 * float(np.median(np.abs(residuals))), 2e-9)
+    if np.all(error > 0) and spread(low) <= 1:
+        return error
+    for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if spread(middle) > 1 else (low, middle)
-    return np.asarray(np.sqrt(problem.error**2 + high**2))
+    return np.asarray(np.hypot(error, high))
 
 
 def _biweight(standardised: Array) -> Array:

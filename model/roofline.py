@@ -29,6 +29,7 @@ class Extra(StrEnum):
     """Terms that a roofline may have beyond weights, KV cache and flops."""
 
     ATTENTION = "attention"
+    TILES = "tiles"
     ACTIVATIONS = "activations"
     WALK = "walk"
 
@@ -40,9 +41,11 @@ class Roofline:
     Attributes:
         launch: what becomes of launch time.
         one_bandwidth: whether weights and KV cache share a bandwidth and its clock share.
-        extras: further terms. ``ATTENTION`` gives attention a throughput of its own;
-            ``ACTIVATIONS`` reads and writes activations; ``WALK`` takes a latency for each cached
-            token of a sequence, which no batch shortens.
+        extras: further terms. ``ATTENTION`` gives attention a throughput of its own; ``TILES``
+            computes products with weights for some more tokens than there are, since few tokens
+            do not fill the tiles and waves of a matrix product; ``ACTIVATIONS`` reads and writes
+            activations; ``WALK`` takes a latency for each cached token of a sequence, which no
+            batch shortens.
     """
 
     launch: Launch = Launch.SERIAL
@@ -70,6 +73,9 @@ def roofline(terms: Roofline) -> Form:
         slow = 1 / at.clock - 1
         spent: dict[str, Array] = {"launch": np.zeros_like(slow), "memory": 0 * slow}
         spent["compute"] = 0 * slow
+        if Extra.TILES in terms.extras:
+            rate = _gemm_rate(terms)
+            amounts[rate] = amounts[rate] + value["tile_tokens"] * amounts["gemm_flops_per_token"]
         for column in columns:
             each_s = amounts[column.rate] * value[column.rate]
             if column.rate != "launch_s":
@@ -88,6 +94,7 @@ def roofline(terms: Roofline) -> Form:
 
     def starts(target: Array, at: Inputs) -> list[list[float]]:
         solved = _additive(columns, _amounts(at), target, at.clock)
+        solved["tile_tokens"] = _FIRST_TILE
         return [[*(solved[name] for name in names[:-1]), overlap] for overlap in (1.02, 2.5)]
 
     return Form(
@@ -151,6 +158,7 @@ def _amounts(at: Inputs) -> dict[str, Array]:
         "flops_per_s": demand.gemm_flops + demand.attention_flops,
         "gemm_flops_per_s": demand.gemm_flops,
         "attention_flops_per_s": demand.attention_flops,
+        "gemm_flops_per_token": np.asarray(at.constants["gemm_flops_per_token"]),
     }
 
 
@@ -158,7 +166,12 @@ def _coefficients(terms: Roofline) -> tuple[Coefficient, ...]:
     columns = _columns(terms)
     rates = [_RATES[column.rate] for column in columns]
     shares = dict.fromkeys(column.share for column in columns if column.share is not None)
-    return (*rates, *(_share(name) for name in shares), _OVERLAP)
+    tiles = [_TILE] if Extra.TILES in terms.extras else []
+    return (*rates, *tiles, *(_share(name) for name in shares), _OVERLAP)
+
+
+def _gemm_rate(terms: Roofline) -> str:
+    return "gemm_flops_per_s" if Extra.ATTENTION in terms.extras else "flops_per_s"
 
 
 def _rate(name: str, unit: str, meaning: str, lower: float, upper: float) -> Coefficient:
@@ -181,6 +194,10 @@ _RATES = {
 }
 """Rates at the reference clock. The upper bounds are far above any hardware: a rate that rests on
 one belongs to a term that the points do not show."""
+
+_TILE = Coefficient("tile_tokens", "1", 0.0, 4096.0, "tokens that unfilled tiles add to a step")
+
+_FIRST_TILE = 32.0
 
 _OVERLAP = Coefficient("overlap", "1", 1.0, 12.0, "overlap of memory and compute time: 1 is none")
 
@@ -234,6 +251,8 @@ def _formula(terms: Roofline) -> str:
     memory += " + activations/bw" if Extra.ACTIVATIONS in terms.extras else ""
     memory += " + walk" if Extra.WALK in terms.extras else ""
     compute = "gemm/F + attention/F" if Extra.ATTENTION in terms.extras else "flops/F"
+    if Extra.TILES in terms.extras:
+        compute += ", gemm for tile_tokens more"
     device = f"(({memory})^p + ({compute})^p)^(1/p)"
     shared = "each term times 1 - s + s/x"
     if terms.launch is Launch.NONE:

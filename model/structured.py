@@ -144,7 +144,8 @@ class Solution:
         """Return the covariance of the coefficients of ``block``, shape (k, k)."""
         chosen = self.index[block]
         theta = self.estimate.theta[chosen]
-        slope = np.where(_reciprocal(self.structure.form), -(theta**-2.0), 1.0)
+        flags = _reciprocal(self.structure.form)
+        slope = np.where(flags, -1 / np.where(flags, theta, 1.0) ** 2, 1.0)
         joint = self.estimate.covariance[np.ix_(chosen, chosen)]
         return np.asarray(joint * np.outer(slope, slope))
 
@@ -239,6 +240,7 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
         lower,
         upper,
         np.maximum(known, float(np.median(known))),
+        rows.block,
         rows.configuration,
         assumed_mean,
         assumed_sd,
