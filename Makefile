@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH_VENV := .venv-torch
 OUT ?= out/demo
 
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test test-torch lint docs clean
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -21,7 +22,19 @@ demo: $(VENV)/.installed  ## Set up on a fresh machine, then replay the shipped 
 	  --policy min-energy --output $(OUT)
 
 test: $(VENV)/.installed-dev  ## Set up on a fresh machine, then run the test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --ignore tests/torchbench
+
+# A torch built for the CPU is enough; where PyPI would send CUDA's libraries along, set
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.
+$(TORCH_VENV)/.installed: pyproject.toml constraints.txt constraints-torch.txt
+	$(PYTHON) -m venv $(TORCH_VENV)
+	$(TORCH_VENV)/bin/python -m pip install --quiet --constraint constraints-torch.txt torch
+	$(TORCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt \
+	  --constraint constraints-torch.txt --editable '.[gpu]' hypothesis pytest
+	touch $@
+
+test-torch: $(TORCH_VENV)/.installed  ## Test the torch engines on the CPU, in an environment of their own
+	$(TORCH_VENV)/bin/python -m pytest tests/torchbench
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the import contracts
 	$(BIN)/ruff check .
@@ -33,4 +46,4 @@ docs: $(VENV)/.installed-dev  ## Renew the outputs and pictures that the documen
 	$(BIN)/python docs/renew.py
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .venv-torch out build ./*.egg-info
+	rm -rf $(VENV) $(TORCH_VENV) out build ./*.egg-info
