@@ -15,7 +15,7 @@ import numpy as np
 from model.calibration import Calibration, parse
 from traces import Source, Trace
 
-PUBLISHED = {"kind": "assumed", "source": "made up to be worked out by hand"}
+MADE_UP = "made up to be worked out by hand"
 
 
 def prefill_s(prompt: float, mhz: float) -> float:
@@ -85,7 +85,7 @@ def curves(phase: str, time: dict[str, Any], power: dict[str, Any]) -> dict[str,
             "power_w": [1.0],
         },
         "governor_limit_w": None,
-        "origin": PUBLISHED,
+        "origin": _made_up(),
     }
 
 
@@ -100,7 +100,7 @@ def document() -> dict[str, Any]:
             "sm_mhz_step": 250.0,
             "power_limit_w": 320.0,
             "idle_power_w": 50.0,
-            "origins": {"power_limit_w": PUBLISHED, "idle_power_w": PUBLISHED},
+            "origins": {"power_limit_w": _made_up(), "idle_power_w": _made_up()},
         },
         "curves": [
             curves(
@@ -116,7 +116,7 @@ def document() -> dict[str, Any]:
         ],
         "provenance": {
             "kind": "assumed",
-            "source": "made up to be worked out by hand",
+            "source": MADE_UP,
             "method": "none",
             "date": "2026-11-01",
             "licence": "Apache-2.0",
@@ -143,6 +143,29 @@ def uncertain() -> Calibration:
     return parse(json.dumps(written), "uncertain.json")
 
 
+def random_calibration(rng: np.random.Generator) -> Calibration:
+    """Curves of the shapes that GPUs have, with an overlap, a knee and a power limit at random."""
+    written = document()
+    written["gpu"]["sm_mhz_step"] = float(rng.choice([15.0, 50.0, 250.0]))
+    written["gpu"]["power_limit_w"] = float(rng.uniform(250, 500))
+    for each in written["curves"]:
+        scale = 1 / 1024 if each["phase"] == "prefill" else 1.0
+        each["time"] = form(
+            "p-norm",
+            a_s=float(scale * rng.uniform(0, 1)),
+            b_s=float(scale * rng.uniform(0.1, 1)),
+            p=float(rng.uniform(1, 8)),
+        )
+        each["power"] = form(
+            "voltage-knee",
+            p0_w=float(rng.uniform(20, 100)),
+            c_w=float(rng.uniform(20, 250)),
+            knee=float(rng.uniform(0.4, 1.0)),
+            slope=float(rng.uniform(0, 3)),
+        )
+    return parse(json.dumps(written), "random.json")
+
+
 def trace(arrival_s: Any, prompt_tokens: Any, output_tokens: Any) -> Trace:
     """A trace of the given columns."""
     return Trace(
@@ -161,3 +184,7 @@ def random_trace(rng: np.random.Generator, n: int, mean_gap_s: float) -> Trace:
         rng.integers(1, 2049, n),
         rng.integers(0, 65, n),
     )
+
+
+def _made_up() -> dict[str, str]:
+    return {"kind": "assumed", "source": MADE_UP}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import tiny
-from governed import TYPICAL, random_calibration, setting
+from governed import TYPICAL, setting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def stock_s(at, phase):
 @settings(max_examples=80)
 @given(st.integers(0, 2**32))
 def test_minimising_governors_find_what_a_search_finds(seed):
-    at = setting(random_calibration(np.random.default_rng(seed)))
+    at = setting(tiny.random_calibration(np.random.default_rng(seed)))
     for name, objective in OBJECTIVES.items():
         governor = make_governor(name, at)
         found = asked(governor)
@@ -66,7 +66,7 @@ def test_minimising_governors_find_what_a_search_finds(seed):
 @settings(max_examples=80)
 @given(st.integers(0, 2**32), st.sampled_from([0.02, 0.1, 0.5, 3.0]))
 def test_phase_aware_saves_what_it_may_and_never_slows_a_phase_more(seed, max_slowdown):
-    at = setting(random_calibration(np.random.default_rng(seed)), max_slowdown)
+    at = setting(tiny.random_calibration(np.random.default_rng(seed)), max_slowdown)
     governor = make_governor("phase-aware", at)
     for phase, mhz in asked(governor).items():
         allowed_s = stock_s(at, phase) * (1 + max_slowdown)
