@@ -136,6 +136,8 @@ def parse(text: str, source: str) -> Calibration:
         raise BadCalibration(
             f"{source}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
         ) from None
+    except RecursionError:
+        raise BadCalibration(f"{source}: not a calibration: nested too deeply") from None
     _require_schema(document, source)
     try:
         return _ADAPTER.validate_python(document)
@@ -156,7 +158,7 @@ def _require_schema(document: Any, source: str) -> None:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise BadCalibration(f'{source}: not a calibration: expected a "schema" of "{SCHEMA}"')
     found = document.get("schema_version")
-    if not isinstance(found, int) or found < 1:
+    if type(found) is not int or found < 1:
         raise BadCalibration(f"{source}: schema_version is {found!r}; expected 1 or more")
     if found > SCHEMA_VERSION:
         raise BadCalibration(

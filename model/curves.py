@@ -14,8 +14,10 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from scipy import special
 
-from model.forms import FORMS
+from model.activity import ACTIVITY_FORMS
+from model.forms import FORMS, POWER_FORMS, TIME_FORMS
 from model.provenance import STRICT, Origin
+from model.roofline import ROOFLINE_FORMS
 from model.shape import Activity, Form, Inputs, Parts
 from model.work import Array, Phase, Work
 from phasewatt.errors import OutOfRange
@@ -31,6 +33,15 @@ class Domain:
     batch: tuple[float, float]
     prompt_tokens: tuple[float, float] | None
     context_tokens: tuple[float, float] | None
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Domain":
+        for name, span in vars(self).items():
+            if span is not None and not 0 <= span[0] <= span[1]:
+                raise ValueError(
+                    f"{name} is {span[0]:g} to {span[1]:g}; expected the lower end first, 0 or more"
+                )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -93,12 +104,22 @@ class FittedForm:
             raise ValueError(
                 f"coefficients are {list(self.coefficients)}; form {self.form!r} has {list(names)}"
             )
+        for known in FORMS[self.form].coefficients:
+            value = self.coefficients[known.name]
+            slack = 1e-6 * abs(value)
+            if not known.lower - slack <= value <= known.upper + slack:
+                raise ValueError(
+                    f"coefficient {known.name} is {value:g}; form {self.form!r} expects "
+                    f"{known.lower:g} to {known.upper:g}"
+                )
         if {len(row) for row in self.covariance} | {len(self.covariance)} != {len(names)}:
             raise ValueError(f"covariance is not {len(names)} by {len(names)}")
+        if not _may_be_covariance(np.array(self.covariance, dtype=np.float64)):
+            raise ValueError("covariance is not symmetric with no negative variance in any way")
         if self.reference_mhz <= 0 or self.degrees_of_freedom < 1:
             raise ValueError("reference_mhz and degrees_of_freedom must be positive")
-        if self.scale <= 0 or self.scale_sd < 0:
-            raise ValueError("scale must be positive and scale_sd 0 or more")
+        if self.scale <= 0 or self.scale_sd < 0 or self.residual_sd < 0:
+            raise ValueError("scale must be positive, scale_sd and residual_sd 0 or more")
         return self
 
     @cached_property
@@ -232,7 +253,15 @@ class Curves:
     origin: Origin
 
     @model_validator(mode="after")
-    def _structured_together(self) -> "Curves":
+    def _fitting_together(self) -> "Curves":
+        for name, fitted, others in (
+            ("time", self.time, (*POWER_FORMS, *ACTIVITY_FORMS)),
+            ("power", self.power, (*TIME_FORMS, *ROOFLINE_FORMS)),
+        ):
+            if fitted.definition in others:
+                raise ValueError(f"{name} has form {fitted.form!r}, which is not one of {name}")
+        if self.governor_limit_w is not None and self.governor_limit_w <= 0:
+            raise ValueError(f"governor_limit_w is {self.governor_limit_w:g}; expected more than 0")
         if self.power.definition.needs_activity and self.time.definition.parts is None:
             raise ValueError(
                 f"power form {self.power.form!r} needs a roofline of time, not {self.time.form!r}"
@@ -352,6 +381,16 @@ def lower_root(covariance: Array) -> Array:
 
 def _new_sd(form: FittedForm, at: Inputs) -> Array:
     return np.asarray(np.hypot(form.relative_sd(at), form.residual_sd))
+
+
+def _may_be_covariance(matrix: Array) -> bool:
+    """Whether ``matrix`` is symmetric and positive semidefinite, as far as nine digits tell."""
+    variances = np.diag(matrix)
+    if np.any(variances < 0) or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0):
+        return False
+    deviations = np.sqrt(np.where(variances > 0, variances, 1.0))
+    correlations = matrix / np.outer(deviations, deviations)
+    return bool(np.linalg.eigvalsh(correlations).min() > -1e-6)
 
 
 def _interval(form: FittedForm, at: Inputs, level: float) -> tuple[Array, Array]:

@@ -101,6 +101,9 @@ def test_what_cannot_be_read(tmp_path):
             '{\n "schema": }',
             "c.json: line 2, column 12: not JSON: Expecting value",
         ),
+        pytest.param(
+            "[" * 100_000, "c.json: not a calibration: nested too deeply", id="nested too deeply"
+        ),
         ("[]", 'c.json: not a calibration: expected a "schema" of "phasewatt-calibration"'),
         ("3", 'c.json: not a calibration: expected a "schema" of "phasewatt-calibration"'),
         (
@@ -118,6 +121,10 @@ def test_what_cannot_be_read(tmp_path):
         (
             '{"schema": "phasewatt-calibration", "schema_version": 0}',
             "c.json: schema_version is 0; expected 1 or more",
+        ),
+        (
+            '{"schema": "phasewatt-calibration", "schema_version": true}',
+            "c.json: schema_version is True; expected 1 or more",
         ),
         (
             '{"schema": "phasewatt-calibration", "schema_version": 99}',
@@ -158,7 +165,17 @@ def test_what_is_no_calibration(text, line):
         ("curves.0.time.reference_mhz", 0.0, "curves.0.time"),
         ("curves.0.time.degrees_of_freedom", 0, "curves.0.time"),
         ("curves.0.time.degrees_of_freedom", 1.5, "curves.0.time.degrees_of_freedom"),
+        ("curves.0.time.covariance", [[-1.0, 0.0], [0.0, 1.0]], "curves.0.time"),
+        ("curves.0.time.covariance", [[1.0, 0.5], [0.0, 1.0]], "curves.0.time"),
+        ("curves.0.time.covariance", [[1.0, 2.0], [2.0, 1.0]], "curves.0.time"),
+        ("curves.0.time.residual_sd", -0.1, "curves.0.time"),
+        ("curves.0.time.coefficients.b_s", -1.0, "curves.0.time"),
+        ("curves.0.time", tiny.form("linear", p0_w=1.0, c_w=1.0), "curves.0"),
+        ("curves.0.power", tiny.form("b/f", b_s=1.0), "curves.0"),
+        ("curves.0.governor_limit_w", 0.0, "curves.0"),
         ("curves.0.domain.sm_mhz", [1000.0], "curves.0.domain.sm_mhz.1"),
+        ("curves.0.domain.sm_mhz", [2000.0, 1000.0], "curves.0.domain"),
+        ("curves.1.domain.context_tokens", [-1.0, 8.0], "curves.1.domain"),
         ("curves.0.points.power_w", [], "curves.0.points"),
         ("curves.0.points.power_w", ["hot"], "curves.0.points.power_w.0"),
         ("provenance.licence", DELETED, "provenance.licence"),
