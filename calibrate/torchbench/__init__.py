@@ -36,10 +36,13 @@ def open_torch_bench(
     try:
         import torch
         import transformers
-    except ImportError as missing:
+    except ModuleNotFoundError as missing:
         raise UnsupportedGpu(
-            f"measuring needs {missing.name or 'torch'}; pip install 'phasewatt[gpu]'"
+            f"measuring needs {missing.name}; pip install 'phasewatt[gpu]'"
         ) from None
+    except ImportError as broken:
+        reason = str(broken).strip().partition("\n")[0]
+        raise UnsupportedGpu(f"torch or transformers cannot be imported: {reason}") from None
     del torch, transformers
     from calibrate.torchbench.bench import TorchBench
     from calibrate.torchbench.device import find_device

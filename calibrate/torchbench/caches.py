@@ -26,8 +26,7 @@ class ForgetfulLayer(DynamicLayer):  # type: ignore[misc]  # torch and transform
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = keys, values
+        _fill(self, keys, values)
 
     def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Return all keys and values, each (batch, KV heads, context, head_dim)."""
@@ -43,8 +42,7 @@ class ExactLayer(DynamicLayer):  # type: ignore[misc]
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = keys, values
+        _fill(self, keys, values)
 
     def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Return all keys and values, each (batch, KV heads, context, head_dim)."""
@@ -85,3 +83,9 @@ def _cache(
         return drawn.normal_(generator=generator)
 
     return Cache(layers=[layer(draw(), draw()) for _ in range(geometry.num_hidden_layers)])
+
+
+def _fill(layer: DynamicLayer, keys: Tensor, values: Tensor) -> None:
+    layer.keys, layer.values = keys, values
+    layer.dtype, layer.device = keys.dtype, keys.device
+    layer.is_initialized = True

@@ -98,3 +98,10 @@ def test_slow_rounds_read_the_clock_around_every_step(play):
     rounds = np.diff(mixed.sm_mhz_before)
     assert np.all(rounds < 0)
     np.testing.assert_allclose(rounds, -10 * (STEP_S + 100 * GEMM_S), rtol=0.5)
+
+
+def test_the_clock_before_a_step_is_not_the_clock_after_it(play):
+    played = play(falls_mhz_per_s=1000.0)
+    mixed = run_mixture(played.step, played, 8, 100, GPU)
+    fell_mhz = mixed.sm_mhz_before - mixed.sm_mhz_after
+    np.testing.assert_allclose(fell_mhz, 1000 * STEP_S, rtol=0.4)

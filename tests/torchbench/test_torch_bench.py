@@ -220,3 +220,17 @@ except Exception as error:
         "llama-3.1-8b",
         f"UnsupportedGpu measuring needs {missing}; pip install 'phasewatt[gpu]'",
     ], done.stderr
+
+
+def test_a_broken_installation_is_one_line(monkeypatch):
+    def broken(name, *rest):
+        if name == "transformers":
+            raise ImportError("tokenizers<=0.23.0 is required\nTry: something")
+        return imported(name, *rest)
+
+    imported = __import__
+    monkeypatch.setattr("builtins.__import__", broken)
+    with pytest.raises(
+        UnsupportedGpu, match=r"cannot be imported: tokenizers<=0\.23\.0 is required$"
+    ):
+        open_torch_bench("cpu")
