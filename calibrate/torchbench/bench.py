@@ -68,15 +68,15 @@ class TorchBench:
         """Load or keep the model, fill the cache, capture, warm up.
 
         Raises:
-            OutOfMemory: the point does not fit; nothing stays on the device.
+            OutOfMemory: the point does not fit; what was allocated for it is free again.
             BadOption: no such model or dtype.
         """
         if point == self._point:
             return
         self._drop_step()
-        # Out of the except clause, whose traceback would keep tensors alive.
         if not self._fits(point):
-            self.release()
+            # Not in the except clause, whose traceback keeps what was allocated alive.
+            free_bytes(self._device)
             raise OutOfMemory(point)
         self._point = point
 

@@ -92,21 +92,28 @@ def test_a_point_that_cannot_fit_is_refused_before_anything_is_loaded(bench, loa
 
 def test_memory_that_runs_out_midway_is_given_back(bench, loads, monkeypatch):
     build = module.build_step
+    allocated = []
 
-    def full(*_):
+    def full(*asked):
+        step = build(*asked)
+        allocated.append(weakref.ref(step))
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     bench.prepare(point(Phase.DECODE))
+    allocated.append(weakref.ref(bench._prepared()))
     monkeypatch.setattr(module, "build_step", full)
     with pytest.raises(OutOfMemory) as raised:
         bench.prepare(point(Phase.PREFILL))
     assert raised.value.point == point(Phase.PREFILL)
-    assert loads[0][2]() is None
+    del raised
+    gc.collect()
+    assert [each() for each in allocated] == [None, None]
     with pytest.raises(RuntimeError, match="before prepare"):
         bench.run(1)
     monkeypatch.setattr(module, "build_step", build)
     bench.prepare(point(Phase.PREFILL))
     bench.run(1)
+    assert len(loads) == 1
 
 
 def test_gemms_that_do_not_fit_beside_a_point_are_out_of_memory(bench, monkeypatch):
