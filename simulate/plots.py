@@ -101,13 +101,17 @@ def bin_width_s(duration_s: float) -> float:
 
 def binned_power_w(intervals: Intervals, edges_s: Array) -> Array:
     """Return the mean power of all replicas between consecutive edges, shape (edges - 1,)."""
-    ends_s = intervals.start_s + intervals.duration_s
-    times_s = np.concatenate([intervals.start_s, ends_s])
-    steps_w = np.concatenate([intervals.power_w, -intervals.power_w])
-    order = np.argsort(times_s, kind="stable")
-    times_s, power_w = times_s[order], np.cumsum(steps_w[order])
-    energy_j = np.concatenate([[0.0], np.cumsum(power_w[:-1] * np.diff(times_s))])
-    return np.asarray(np.diff(np.interp(edges_s, times_s, energy_j)) / np.diff(edges_s))
+    used_j = np.zeros(edges_s.size)
+    order = np.argsort(intervals.replica, kind="stable")
+    ends = np.cumsum(np.bincount(intervals.replica))
+    for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        # One replica's intervals follow each other without gaps: its energy is a broken line.
+        mine = order[first:last]
+        start_s, duration_s = intervals.start_s[mine], intervals.duration_s[mine]
+        energy_j = np.cumsum(intervals.power_w[mine] * duration_s)
+        moments_s = np.append(start_s, start_s[-1] + duration_s[-1])
+        used_j += np.interp(edges_s, moments_s, np.append(0.0, energy_j))
+    return np.asarray(np.diff(used_j) / np.diff(edges_s))
 
 
 def _title(comparison: Comparison) -> str:

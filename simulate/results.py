@@ -4,7 +4,7 @@ In: a comparison. Out: files in one directory, the same bytes for the same input
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from simulate.meter import State
 from simulate.outcome import Outcome
 from simulate.report import summary
 
+_ROWS_AT_ONCE = 1 << 19
+"""Rows of ``power.parquet`` that are in memory as a table at any time."""
+
 
 def write_results(comparison: Comparison, directory: Path) -> None:
     """Write every result file of ``comparison`` into ``directory``."""
@@ -25,7 +28,7 @@ def write_results(comparison: Comparison, directory: Path) -> None:
     (directory / "summary.json").write_text(document, encoding="utf-8")
     outcomes = [result.outcome for result in comparison.results]
     _write(directory / "requests.parquet", (requests_table(o) for o in outcomes))
-    _write(directory / "power.parquet", (power_table(o) for o in outcomes))
+    _write(directory / "power.parquet", (t for o in outcomes for t in _power_tables(o)))
     plot_energy_latency(comparison, directory / "energy-latency.png")
     plot_power(comparison, directory / "power.png")
 
@@ -56,24 +59,30 @@ def requests_table(outcome: Outcome) -> pa.Table:
     )
 
 
-def power_table(outcome: Outcome) -> pa.Table:
+def power_table(outcome: Outcome, rows: slice = slice(None)) -> pa.Table:
     """Return one row per state interval; power_w x duration_s adds up to the run's energy.
 
     ``sm_mhz`` is null while a replica is idle: its clock is not modelled then.
     """
     intervals = outcome.replayed.intervals
     labels = np.array([state.label for state in State])
+    states = intervals.state[rows]
     return pa.table(
         {
-            "policy": pa.repeat(outcome.policy, intervals.state.size),
-            "replica": intervals.replica,
-            "state": pa.DictionaryArray.from_arrays(intervals.state, labels),
-            "start_s": intervals.start_s,
-            "duration_s": intervals.duration_s,
-            "sm_mhz": pa.array(intervals.sm_mhz, from_pandas=True),
-            "power_w": intervals.power_w,
+            "policy": pa.repeat(outcome.policy, states.size),
+            "replica": intervals.replica[rows],
+            "state": pa.DictionaryArray.from_arrays(states, labels),
+            "start_s": intervals.start_s[rows],
+            "duration_s": intervals.duration_s[rows],
+            "sm_mhz": pa.array(intervals.sm_mhz[rows], from_pandas=True),
+            "power_w": intervals.power_w[rows],
         }
     )
+
+
+def _power_tables(outcome: Outcome) -> Iterator[pa.Table]:
+    for first in range(0, outcome.replayed.intervals.state.size, _ROWS_AT_ONCE):
+        yield power_table(outcome, slice(first, first + _ROWS_AT_ONCE))
 
 
 def _write(path: Path, tables: Iterable[pa.Table]) -> None:

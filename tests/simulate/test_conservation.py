@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simulate.compare import compare
 from simulate.fleet import Routing
 from simulate.meter import State
+from simulate.plots import binned_power_w
 from simulate.results import power_table, requests_table, write_results
 from simulate.scenario import Arrivals, Scenario
 
@@ -148,6 +149,20 @@ def test_a_lower_clock_never_serves_anyone_sooner_and_never_draws_more_at_once(s
     for faster, slower in itertools.pairwise(runs):
         assert np.all(faster.replayed.finish_s < slower.replayed.finish_s)
         assert np.max(slower.replayed.intervals.power_w) < np.max(faster.replayed.intervals.power_w)
+
+
+@settings(max_examples=60)
+@given(runs(), st.integers(1, 50))
+def test_power_over_time_is_the_power_of_every_interval(run, bins):
+    _, _, result = run
+    intervals, end_s = result.outcome.replayed.intervals, result.outcome.makespan_s
+    edges_s = np.linspace(0.0, 1.2 * end_s, bins + 1)
+    power_w = binned_power_w(intervals, edges_s)
+    for low, high, mean_w in zip(edges_s[:-1], edges_s[1:], power_w, strict=True):
+        ends_s = np.minimum(intervals.start_s + intervals.duration_s, high)
+        inside_s = np.maximum(ends_s - np.maximum(intervals.start_s, low), 0.0)
+        expected_w = float(np.dot(inside_s, intervals.power_w)) / (high - low)
+        assert mean_w == pytest.approx(expected_w, rel=1e-6, abs=1e-6)
 
 
 def test_the_written_tables_add_up_to_the_written_totals(tmp_path):
