@@ -47,6 +47,26 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class WindowFigures:
+    """What one window of a point gave: of several, they show how repeatable a point is.
+
+    Attributes:
+        sm_mhz: SM clock, as for the point.
+        time_s: mean device time of one step.
+        power_w, power_error_w: mean power and its standard error.
+        temperature_c: mean temperature.
+        steps: steps inside the window.
+    """
+
+    sm_mhz: float
+    time_s: float
+    power_w: float
+    power_error_w: float
+    temperature_c: float
+    steps: int
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One point at one clock, measured.
 
@@ -69,6 +89,7 @@ class Measurement:
         repeats, steps: windows kept and steps inside them.
         steady: whether power and clock were level in every window kept.
         started_s: when the first repeat began, on the clock of the measurement.
+        windows: the windows kept, in order.
     """
 
     point: Point
@@ -90,6 +111,7 @@ class Measurement:
     steps: int
     steady: bool
     started_s: float
+    windows: tuple[WindowFigures, ...]
 
 
 def measure(
@@ -318,4 +340,17 @@ def _report(
         steps=sum(repeat.steps for repeat in repeats),
         steady=all(repeat.steady for repeat in repeats),
         started_s=started_s,
+        windows=tuple(_figures(repeat) for repeat in repeats),
+    )
+
+
+def _figures(repeat: _Repeat) -> WindowFigures:
+    window, read_mhz = repeat.window, float(repeat.means[2])
+    return WindowFigures(
+        sm_mhz=window.sm_mhz if math.isnan(read_mhz) else read_mhz,
+        time_s=float(repeat.means[0]),
+        power_w=window.power_w,
+        power_error_w=window.power_se_w,
+        temperature_c=window.temperature_c,
+        steps=repeat.steps,
     )

@@ -30,7 +30,7 @@ class Mixtures:
         step: which step each mixture belongs to, counted from nought.
         step_time_s, gemm_time_s: device times of one step and of the GEMMs before it.
         sm_mhz: clock that both ran at.
-        power_w: mean power of the mixture.
+        power_w: mean power of the mixture, of all mixtures at one temperature.
         power_error_w: its standard error.
     """
 
@@ -49,11 +49,13 @@ class StepPowers:
     Attributes:
         power_w: power of the step; NaN where its error is above :data:`GIVE_UP`.
         power_error: its relative standard error, told even where power is not.
+        shared_error: the part of it that comes from the GEMM's power, and that all steps share.
         gemm_power_w, gemm_error_w: power of the GEMM at that clock and its standard error.
     """
 
     power_w: Array
     power_error: Array
+    shared_error: Array
     gemm_power_w: Array
     gemm_error_w: Array
 
@@ -71,16 +73,16 @@ def step_powers(mixtures: Mixtures, power_limit_w: float) -> StepPowers:
     error_w = np.hypot(mixtures.power_error_w, FLOOR * mixtures.power_w)
     if not np.any(ratio > 0):
         nothing = np.full_like(ratio, np.nan)
-        return StepPowers(
-            mixtures.power_w.copy(), error_w / mixtures.power_w, nothing, nothing.copy()
-        )
+        error = error_w / mixtures.power_w
+        return StepPowers(mixtures.power_w, error, np.zeros_like(ratio), nothing, nothing)
     gemm_w, gemm_error_w, scatter = _gemm_power(mixtures, error_w, power_limit_w)
     power_w = mixtures.power_w + ratio * (mixtures.power_w - gemm_w)
-    step_error_w = np.hypot((1 + ratio) * scatter * error_w, ratio * gemm_error_w)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        power_error = np.where(power_w > 0, step_error_w / power_w, np.inf)
-    told = power_error <= GIVE_UP
-    return StepPowers(np.where(told, power_w, np.nan), power_error, gemm_w, gemm_error_w)
+    relative = 1 / np.where(power_w > 0, power_w, np.nan)
+    shared = ratio * gemm_error_w * relative
+    error = np.hypot((1 + ratio) * scatter * error_w * relative, shared)
+    error, shared = (np.where(np.isnan(each), np.inf, each) for each in (error, shared))
+    told_w = np.where(error <= GIVE_UP, power_w, np.nan)
+    return StepPowers(told_w, error, shared, gemm_w, gemm_error_w)
 
 
 def gemms_for(ratio: float, step_time_s: float, gemm_time_s: float) -> int:
@@ -97,16 +99,26 @@ FLOOR = 0.0005
 Assumed, and small: the scatter of the mixtures about their joint fit is found and used."""
 
 STATIC_SHARE = (0.25, 0.15)
-"""Mean and standard deviation of static power over the power limit, before anything is measured.
+"""Mean and standard deviation, over the power limit, of what static power a board may have.
 
-Wide on purpose: it only keeps P0 and c apart where a step was seen in a narrow range of clocks.
-Static shares of the public series in docs/steering.md lie between 0.1 and 0.4."""
+Wide: idle boards draw 0.1 and the public series of docs/steering.md have 0.33 to 0.41."""
+
+STATIC_SPREAD = 0.06
+"""Standard deviation, over the power limit, of one step's static power about the board's.
+
+The same series spread by 0.04: static power is mostly the board's and not the step's. This is what
+tells P0 from c where a step was seen in a narrow range of clocks."""
 
 DYNAMIC_SHARE = (0.5, 1.0)
-"""The same of dynamic power c; wide enough to say nothing."""
+"""Mean and standard deviation of dynamic power c over the limit; wide enough to say nothing."""
+
+KNEE_BELOW = 0.5
+"""Chance that the voltage knee lies below the clocks to which load steers, 0.8 of the highest.
+
+Published knees: A100 0.75, RTX 5090 0.63 to 0.81, RTX 3090 0.82 to 0.89, H100 0.44 to 0.58."""
 
 _KNEES = 9
-_SLOPES = np.concatenate([np.arange(0, 2, 0.1), np.arange(2, 6.1, 0.5)])
+_SLOPES = np.concatenate([np.arange(0, 2, 0.05), np.arange(2, 6.1, 0.25)])
 """Rise of voltage per relative clock, where voltage is 1 at the lowest clock seen."""
 
 _SCATTER_PRIOR = 3.0
@@ -121,57 +133,93 @@ def _gemm_power(
     Every voltage of the grid gives a linear least-squares fit; they are averaged by likelihood.
     """
     x = mixtures.sm_mhz / mixtures.sm_mhz.max()
-    switching = _switching(x)
-    rows, prior, prior_target = _equations(mixtures, switching, power_limit_w)
-    target = mixtures.power_w / error_w
-    weighted = rows / error_w[:, None]
-    normal = np.einsum("vni,vnj->vij", weighted, weighted) + np.diag(prior**2)
-    right = np.einsum("vni,n->vi", weighted, target) + prior**2 * prior_target
-    theta = np.linalg.solve(normal, right[..., None])[..., 0]
-    misfit = np.sum((np.einsum("vni,vi->vn", weighted, theta) - target) ** 2, axis=1)
-    misfit += np.sum((prior * (theta - prior_target)) ** 2, axis=1)
-    steps = int(mixtures.step.max()) + 1
-    freedom = max(len(x) - 2 * steps - 4, 0)
-    scatter2 = float((misfit.min() + _SCATTER_PRIOR) / (freedom + _SCATTER_PRIOR))
-    weight = np.exp(-(misfit - misfit.min()) / (2 * scatter2))
+    switching, plausible = _voltages(x)
+    rows = _equations(mixtures, switching)
+    beliefs = _beliefs(rows.shape[-1], power_limit_w)
+    # Once to see how far mixtures scatter about the fit, once with that scatter as their error.
+    scatter = _solve(rows, mixtures.power_w, error_w, beliefs).scatter(mixtures)
+    fit = _solve(rows, mixtures.power_w, scatter * error_w, beliefs)
+    weight = plausible * np.exp((fit.misfit.min() - fit.misfit) / 2)
     weight /= weight.sum()
-    each_w = theta[:, -2, None] + theta[:, -1, None] * switching
+    each_w = fit.theta[:, -3, None] + fit.theta[:, -2, None] * switching
     gemm_w = weight @ each_w
-    covariance = np.linalg.inv(normal)[:, -2:, -2:]
+    covariance = fit.covariance[:, -3:-1, -3:-1]
     slopes = np.stack([np.ones_like(switching), switching], axis=-1)
-    variance = scatter2 * np.einsum("vni,vij,vnj->vn", slopes, covariance, slopes)
+    variance = np.einsum("vni,vij,vnj->vn", slopes, covariance, slopes)
     gemm_error_w = np.sqrt(weight @ (variance + (each_w - gemm_w) ** 2))
-    return gemm_w, gemm_error_w, scatter2**0.5
+    return gemm_w, gemm_error_w, scatter
 
 
-def _switching(x: Array) -> Array:
-    """Return x V(x)^2 for every voltage of the grid, shape (voltages, n).
+@dataclass(frozen=True)
+class _Fit:
+    """The least-squares fit of the unknowns for each voltage of the grid.
+
+    Attributes:
+        theta: the unknowns, (voltages, unknowns).
+        covariance: theirs, (voltages, unknowns, unknowns).
+        misfit: sum of squared residuals over errors, beliefs included, (voltages,).
+        data_misfit: the same of the mixtures alone.
+    """
+
+    theta: Array
+    covariance: Array
+    misfit: Array
+    data_misfit: Array
+
+    def scatter(self, mixtures: Mixtures) -> float:
+        """Return how many times their errors the mixtures scatter about the best fit."""
+        freedom = max(mixtures.step.size - 2 * (int(mixtures.step.max()) + 1) - 4, 0)
+        seen = float(self.data_misfit[np.argmin(self.misfit)])
+        return float(np.sqrt((seen + _SCATTER_PRIOR) / (freedom + _SCATTER_PRIOR)))
+
+
+def _solve(rows: Array, power_w: Array, error_w: Array, beliefs: tuple[Array, Array]) -> _Fit:
+    believed, belief = beliefs
+    weighted, target = rows / error_w[:, None], power_w / error_w
+    normal = np.einsum("vni,vnj->vij", weighted, weighted) + believed.T @ believed
+    right = np.einsum("vni,n->vi", weighted, target) + believed.T @ belief
+    covariance = np.linalg.inv(normal)
+    theta = np.einsum("vij,vj->vi", covariance, right)
+    data_misfit = np.sum((np.einsum("vni,vi->vn", weighted, theta) - target) ** 2, axis=1)
+    misfit = data_misfit + np.sum((theta @ believed.T - belief) ** 2, axis=1)
+    return _Fit(theta, covariance, misfit, data_misfit)
+
+
+def _voltages(x: Array) -> tuple[Array, Array]:
+    """Return x V(x)^2 for every voltage of the grid, (voltages, n), and how plausible each is.
 
     A knee below every clock seen looks like one at the lowest: the grid begins there.
     """
     knees = np.linspace(x.min(), x.max(), _KNEES + 1)[:-1]
     knee, slope = (grid.ravel()[:, None] for grid in np.meshgrid(knees, _SLOPES))
-    return np.asarray(x * (1 + slope * np.maximum(x - knee, 0)) ** 2)
+    plausible = np.where(knee[:, 0] > knees[0], (1 - KNEE_BELOW) / (_KNEES - 1), KNEE_BELOW)
+    spacing = np.broadcast_to(np.gradient(_SLOPES)[:, None], (_SLOPES.size, _KNEES)).ravel()
+    return np.asarray(x * (1 + slope * np.maximum(x - knee, 0)) ** 2), plausible * spacing
 
 
-def _equations(
-    mixtures: Mixtures, switching: Array, power_limit_w: float
-) -> tuple[Array, Array, Array]:
-    """Return rows (voltages, n, 2 steps + 2), and inverse width and centre of each unknown's prior.
+def _equations(mixtures: Mixtures, switching: Array) -> Array:
+    """Return what each unknown adds to each mixture's power, shape (voltages, n, unknowns).
 
-    The unknowns are P0 and c of every step, then of the GEMM.
+    The unknowns are P0 and c of every step, then of the GEMM, and last the board's static power.
     """
-    count = mixtures.step.size
+    count, steps = mixtures.step.size, int(mixtures.step.max()) + 1
     share = mixtures.gemm_time_s / (mixtures.step_time_s + mixtures.gemm_time_s)
-    unknowns = 2 * (int(mixtures.step.max()) + 1) + 2
-    rows = np.zeros((len(switching), count, unknowns))
+    rows = np.zeros((len(switching), count, 2 * steps + 3))
     at = np.arange(count)
     rows[:, at, 2 * mixtures.step] = 1 - share
     rows[:, at, 2 * mixtures.step + 1] = (1 - share) * switching
-    rows[:, :, -2] = share
-    rows[:, :, -1] = share * switching
-    centre, width = (
-        power_limit_w * np.tile([static, dynamic], unknowns // 2)
-        for static, dynamic in zip(STATIC_SHARE, DYNAMIC_SHARE, strict=True)
-    )
-    return rows, 1 / width, centre
+    rows[:, :, -3] = share
+    rows[:, :, -2] = share * switching
+    return rows
+
+
+def _beliefs(unknowns: int, power_limit_w: float) -> tuple[Array, Array]:
+    """Return what is believed of the unknowns before any measurement, as weighted equations."""
+    static, dynamic = np.arange(0, unknowns - 1, 2), np.arange(1, unknowns - 1, 2)
+    rows, targets = np.zeros((unknowns, unknowns)), np.zeros(unknowns)
+    rows[static, static] = 1 / (STATIC_SPREAD * power_limit_w)
+    rows[static, -1] = -1 / (STATIC_SPREAD * power_limit_w)
+    for index, (centre, width) in ((dynamic, DYNAMIC_SHARE), (-1, STATIC_SHARE)):
+        rows[index, index] = 1 / (width * power_limit_w)
+        targets[index] = centre / width
+    return rows, targets

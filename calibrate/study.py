@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrate.gpu import Kind as GpuKind
+from calibrate.heat import Leakage, leakage
 from calibrate.log import BadLog, Header, Log, Measured, read_log
 from calibrate.measure import Z_95
 from calibrate.measurements import Measurements, Study
@@ -41,25 +42,31 @@ def study_of(log: Log) -> Study:
     limit_w = header.power_limit.enforced_w
     if math.isnan(limit_w):
         limit_w = max(record.measurement.power_w.value for record in records)
-    powers = _powers(records, limit_w)
+    warmth = leakage([record.measurement for record in records], limit_w)
+    powers = _powers(records, warmth, limit_w)
     return Study(
         name=header.gpu.name,
         gpu=_gpu(log, limit_w),
-        provenance=_provenance(log, powers),
+        provenance=_provenance(log, warmth, powers),
         measurements=_columns(records, powers),
     )
 
 
-def _powers(records: tuple[Measured, ...], limit_w: float) -> StepPowers:
+def _powers(records: tuple[Measured, ...], warmth: Leakage, limit_w: float) -> StepPowers:
     points = list(dict.fromkeys(record.cell.point for record in records))
     found = [record.measurement for record in records]
+    power_w, power_error_w = warmth.at_reference(
+        _array([m.power_w.value for m in found]),
+        _array([m.power_w.error for m in found]),
+        _array([m.temperature_c for m in found]),
+    )
     mixtures = Mixtures(
         step=np.array([points.index(record.cell.point) for record in records], dtype=np.int64),
         step_time_s=_array([m.time_s.value for m in found]),
         gemm_time_s=_array([m.gemm_time_s.value for m in found]),
         sm_mhz=_array([m.sm_mhz for m in found]),
-        power_w=_array([m.power_w.value for m in found]),
-        power_error_w=_array([m.power_w.error for m in found]),
+        power_w=power_w,
+        power_error_w=power_error_w,
     )
     return step_powers(mixtures, limit_w)
 
@@ -80,9 +87,21 @@ def _columns(records: tuple[Measured, ...], powers: StepPowers) -> Measurements:
         time_s=_array([m.time_s.value for m in found]),
         power_w=powers.power_w,
         time_error=_array([m.time_s.error / m.time_s.value for m in found]),
-        power_error=powers.power_error,
+        power_error=_error_in_a_fit(powers),
         stock=np.array([r.cell.sm_mhz is None and r.cell.gemm_ratio == 0 for r in records]),
     )
+
+
+def _error_in_a_fit(powers: StepPowers) -> Array:
+    """Return relative errors of power as a fit that takes rows for independent must see them.
+
+    Steered steps share the error of the GEMM's power. Averaging over n of them does not lessen it,
+    so each carries it sqrt(n) times.
+    """
+    told = np.isfinite(powers.power_w)
+    sharing = max(int(np.sum(told & (powers.shared_error > 0))), 1)
+    widened = powers.power_error**2 + (sharing - 1) * powers.shared_error**2
+    return np.where(told, np.sqrt(np.where(told, widened, 0.0)), np.nan)
 
 
 def _gpu(log: Log, limit_w: float) -> Gpu:
@@ -112,14 +131,15 @@ def _gpu(log: Log, limit_w: float) -> Gpu:
     )
 
 
-def _provenance(log: Log, powers: StepPowers) -> Provenance:
+def _provenance(log: Log, warmth: Leakage, powers: StepPowers) -> Provenance:
     header = log.header
     return Provenance(
         kind=_kind(header),
         source=f"calibrate run on {header.gpu.name}, {header.gpu.uuid}",
         method=f"clocks: {header.strategy} ({header.strategy_reason}); energy from counter edges "
-        f"where there is a counter; {len(log.measured)} points of random order, each repeated to "
-        f"a half-width of {header.sweep.precision:.1%}",
+        f"where there is a counter; {len(log.measured)} points in random order, each repeated to "
+        f"a half-width of {header.sweep.precision:.1%}; power told at {warmth.reference_c:.0f} C, "
+        f"by {warmth.w_per_k:.2f} +- {1.96 * warmth.error_w_per_k:.2f} W/K",
         date=header.date,
         licence="not stated: the figures are those of whoever ran the command",
         software={"driver": header.gpu.driver, **log.software},
