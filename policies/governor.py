@@ -188,6 +188,25 @@ def held_mhz(governor: Governor, phase: Phase, work: Work, setting: Setting) -> 
     return float(settled_mhz(governor, phase, work, setting.gpu, curves)[0])
 
 
+def requested_mhz(governor: Governor, phase: Phase, work: Work) -> Array:
+    """Return the clock that ``governor`` asks for, one per step of ``work``.
+
+    Raises:
+        BadPolicy: it does not give one clock in MHz, or one per step.
+    """
+    given = governor.request_mhz(phase, work)
+    try:
+        asked = np.broadcast_to(np.asarray(given, dtype=np.float64), work.shape)
+    except (TypeError, ValueError):
+        asked = np.full(work.shape, np.nan)
+    if not np.all(asked > 0):
+        raise BadPolicy(
+            f"policy {governor.name}: asked for a {phase} clock of {given!r}; expected MHz above "
+            "0, or inf for no lock, one for each step"
+        )
+    return asked
+
+
 def settled_mhz(governor: Governor, phase: Phase, work: Work, gpu: Gpu, curves: Curves) -> Array:
     """Return the clock that holds for every step of ``work`` under ``governor``.
 
@@ -196,7 +215,7 @@ def settled_mhz(governor: Governor, phase: Phase, work: Work, gpu: Gpu, curves: 
     Raises:
         OutOfRange: a clock that would hold lies outside the calibrated domain.
     """
-    asked = governor.request_mhz(phase, work)
+    asked = requested_mhz(governor, phase, work)
     target = np.where(np.isinf(asked), curves.domain.sm_mhz[1], asked)
     return np.broadcast_to(gpu.settle(target, curves, work, governor.cap_w), work.shape)
 

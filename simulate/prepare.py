@@ -21,18 +21,22 @@ from policies import (
     make_selection,
     parse_policy,
 )
-from policies.governor import held_mhz
+from policies.governor import held_mhz, requested_mhz
 from simulate.fleet import Fleet, smallest_stable
 from simulate.outcome import Outcome
 from simulate.replay import OffClock, replay
 from simulate.scenario import TARGET_UTILISATION, Arrivals, Scenario
-from simulate.service import Lengths, Service, phase_alone, serve_alone
+from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
 from traces import Trace
+
+_COLUMNS_AT_MOST = 16
+"""Clocks at which all queries are priced at once, as soon as a dwell forces one of them to run at
+it; a policy that asks for more clocks than that has the others priced query by query."""
 
 
 @dataclass(frozen=True)
 class Queries:
-    """A trace's columns as the simulator reads them; arrivals start at 0 s or are all 0 s."""
+    """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s."""
 
     arrival_s: Array
     lengths: Lengths
@@ -86,7 +90,7 @@ def prepare(
         gpu=calibration.gpu,
         curves=curves,
         service=serve_alone(queries.lengths, curves, calibration.gpu, governor),
-        asked_mhz={p: float(governor.request_mhz(p, typical[p])[0]) for p in Phase},
+        asked_mhz={p: float(requested_mhz(governor, p, typical[p])[0]) for p in Phase},
         held_mhz={p: held_mhz(governor, p, typical[p], setting) for p in Phase},
     )
 
@@ -170,13 +174,18 @@ def idle_power_w(gpu: Gpu, scenario: Scenario) -> float:
 
 
 def _off_clock(prepared: Prepared, queries: Queries) -> OffClock:
-    def cost(query: int, phase: Phase, mhz: float) -> tuple[float, float, float]:
-        one = Lengths(
-            queries.lengths.prompt_tokens[query : query + 1],
-            queries.lengths.output_tokens[query : query + 1],
-        )
+    columns: dict[tuple[Phase, float], PhaseCost] = {}
+
+    def served_at(lengths: Lengths, phase: Phase, mhz: float) -> PhaseCost:
         forced = PhaseClocks("dwell", dict.fromkeys(Phase, mhz), cap_w=prepared.governor.cap_w)
-        found = phase_alone(phase, one, prepared.curves[phase], prepared.gpu, forced)
-        return float(found.time_s[0]), float(found.power_w[0]), float(found.sm_mhz[0])
+        return phase_alone(phase, lengths, prepared.curves[phase], prepared.gpu, forced)
+
+    def cost(query: int, phase: Phase, mhz: float) -> tuple[float, float, float]:
+        found, row = columns.get((phase, mhz)), query
+        if found is None and len(columns) < _COLUMNS_AT_MOST:
+            found = columns[phase, mhz] = served_at(queries.lengths, phase, mhz)
+        elif found is None:
+            found, row = served_at(queries.lengths.only(query), phase, mhz), 0
+        return float(found.time_s[row]), float(found.power_w[row]), float(found.sm_mhz[row])
 
     return cost

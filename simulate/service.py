@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.curves import Curves
 from model.gpu import Gpu
 from model.work import Array, Phase, Work
-from policies.governor import Governor, settled_mhz
+from policies.governor import Governor, requested_mhz, settled_mhz
 
 _DECODE_NODES = 4
 """Gauss-Legendre nodes over the contexts of a decode: exact for curves up to degree 7."""
@@ -49,6 +49,11 @@ class Lengths:
     def decode_steps(self) -> NDArray[np.int64]:
         """Decode steps of each query: prefill yields the first token, each step one more."""
         return np.maximum(self.output_tokens - 1, 0)
+
+    def only(self, query: int) -> "Lengths":
+        """Return the lengths of one query, shape (1,)."""
+        row = slice(query, query + 1)
+        return Lengths(self.prompt_tokens[row], self.output_tokens[row])
 
     def typical(self) -> dict[Phase, Work]:
         """Return one step for each phase with the median lengths, shape (1,)."""
@@ -91,7 +96,7 @@ def _prefill(lengths: Lengths, curves: Curves, gpu: Gpu, governor: Governor) -> 
         _full(curves.time_s(work, held), work),
         _full(curves.power_w(work, held), work),
         held,
-        governor.request_mhz(Phase.PREFILL, work),
+        requested_mhz(governor, Phase.PREFILL, work),
     )
 
 
@@ -117,7 +122,7 @@ def _decode(lengths: Lengths, curves: Curves, gpu: Gpu, governor: Governor) -> P
         time_s,
         np.where(decodes, energy_j / safe_s, 0.0),
         np.where(decodes, clock_s / safe_s, 0.0),
-        governor.request_mhz(Phase.DECODE, middle),
+        requested_mhz(governor, Phase.DECODE, middle),
     )
 
 
