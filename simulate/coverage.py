@@ -17,6 +17,7 @@ from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
 from traces import Trace
 
 _SATURATED = 0.95
+_LONG_LEAD = 0.1
 
 
 def warnings_of(
@@ -35,6 +36,12 @@ def warnings_of(
     yield from _assumptions(calibration, scenario, prepared)
     if trace.source.skipped_rows:
         yield f"trace: {trace.source.skipped_rows} broken rows were skipped"
+    first_s, last_s = float(trace.arrival_s[0]), float(trace.arrival_s[-1])
+    if scenario.arrivals is Arrivals.TRACE and first_s > _LONG_LEAD * last_s:
+        yield (
+            f"the first request arrives at {first_s:,.0f} s and the fleet idles until then: "
+            "leave that out with --window"
+        )
     for outcome in outcomes:
         if is_saturated(outcome, scenario):
             yield (

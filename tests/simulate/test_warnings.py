@@ -1,6 +1,7 @@
 """What is extrapolated, assumed or saturated is said; what is not, is not."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from model.calibration import parse
 from phasewatt.errors import BadOption
 from simulate.compare import compare
 from simulate.scenario import Arrivals, Scenario
+from traces import window
 
 QUIET = Scenario((), "fixed:1500", replicas=1, switch_latency_s=0.05, draws=0)
 CALM = tiny.trace([0, 100], [64, 64], [4, 4])
@@ -99,3 +101,14 @@ def test_rows_that_were_skipped():
     assert warnings(replace(CALM, source=source), calibration=changed(measured_idle)) == [
         "trace: 2 broken rows were skipped"
     ]
+
+
+def test_a_long_time_before_the_first_request():
+    calibration = changed(measured_idle)
+    late = tiny.trace([86400, 86500], [64, 64], [4, 4])
+    assert warnings(late, calibration=calibration) == [
+        "the first request arrives at 86,400 s and the fleet idles until then: leave that out "
+        "with --window"
+    ]
+    assert warnings(window(late, 86400, math.inf), calibration=calibration) == []
+    assert warnings(late, replace(QUIET, arrivals=Arrivals.OFFLINE), calibration) == []
