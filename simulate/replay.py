@@ -12,10 +12,10 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from model.work import Array
+from model.work import Array, Phase
 from simulate.fleet import Fleet, Routing
-from simulate.meter import Intervals, Meter
-from simulate.replica import Columns, Course, OffClock, Replica, view_of
+from simulate.meter import Intervals, Meter, State
+from simulate.replica import Course, OffClock, PhaseViews, Replica, view_of
 from simulate.service import Service
 
 __all__ = ["OffClock", "Replayed", "replay"]
@@ -72,38 +72,57 @@ def replay(
         advance: called with the number of queries finished since the last call.
     """
     queries = arrival_s.size
-    environment = simpy.Environment()
-    columns = Columns(*(np.zeros(queries) for _ in range(6)))
-    meter = Meter()
+    start_s, first_token_s, finish_s = (np.zeros(queries) for _ in range(3))
+    prefill_j, decode_j, switching_j = (np.zeros(queries) for _ in range(3))
     course = Course(
-        environment,
-        arrival_s,
-        service,
+        simpy.Environment(),
         fleet,
-        off_clock,
-        advance,
-        columns,
-        meter,
+        arrival_s=view_of(arrival_s),
+        start_s=view_of(start_s),
+        switching_j=view_of(switching_j),
+        phases=(
+            _views(Phase.PREFILL, State.PREFILL, service, prefill_j, first_token_s),
+            _views(Phase.DECODE, State.DECODE, service, decode_j, finish_s),
+        ),
+        off_clock=off_clock,
+        advance=advance,
+        meter=Meter(),
         outstanding=[0] * fleet.replicas,
         to_arrive=queries,
     )
     replicas = [Replica(number, course) for number in range(fleet.replicas)]
     served_by = np.zeros(queries, dtype=np.int32)
-    environment.process(_arrivals(course, replicas, served_by))
-    environment.run()
+    course.environment.process(_arrivals(course, replicas, served_by))
+    course.environment.run()
     end_s = max(replica.free_s for replica in replicas)
     for replica in replicas:
         replica.idle_until(end_s)
     return Replayed(
         served_by,
-        columns.start_s,
-        columns.first_token_s,
-        columns.finish_s,
-        columns.prefill_j,
-        columns.decode_j,
-        columns.switching_j,
-        meter.intervals(),
+        start_s,
+        first_token_s,
+        finish_s,
+        prefill_j,
+        decode_j,
+        switching_j,
+        course.meter.intervals(),
         end_s,
+    )
+
+
+def _views(
+    phase: Phase, state: State, service: Service, energy_j: Array, end_s: Array
+) -> PhaseViews:
+    cost = service[phase]
+    return PhaseViews(
+        phase,
+        int(state),
+        view_of(cost.time_s),
+        view_of(cost.power_w),
+        view_of(cost.sm_mhz),
+        view_of(cost.requested_mhz),
+        view_of(energy_j),
+        view_of(end_s),
     )
 
 
@@ -112,7 +131,7 @@ def _arrivals(
 ) -> Generator[Any, Any, None]:
     environment, outstanding, chosen_of = course.environment, course.outstanding, served_by.data
     in_turn = course.fleet.routing is Routing.ROUND_ROBIN
-    for query, at_s in enumerate(view_of(course.arrival_s)):
+    for query, at_s in enumerate(course.arrival_s):
         wait_s = at_s - environment.now
         if wait_s > 0:
             yield environment.timeout(wait_s)

@@ -7,7 +7,7 @@ what it cost, as columns, and on the meter all that the replica did. One SimPy e
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 import simpy
@@ -15,7 +15,6 @@ import simpy
 from model.work import Array, Phase
 from simulate.fleet import Fleet
 from simulate.meter import Meter, State
-from simulate.service import Service
 
 OffClock = Callable[[int, Phase, float], tuple[float, float, float]]
 """(query, phase, requested MHz) -> (time_s, power_w, sm_mhz) at a clock that it did not ask for."""
@@ -27,33 +26,35 @@ _ADVANCE_EVERY = 1000
 _IDLE, _SWITCHING = int(State.IDLE), int(State.SWITCHING)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What is written down of each query, in seconds and joules, shape (n,)."""
+class PhaseViews(NamedTuple):
+    """One phase of every query: what it costs alone, and where its energy and end are written."""
 
-    start_s: Array
-    first_token_s: Array
-    finish_s: Array
-    prefill_j: Array
-    decode_j: Array
-    switching_j: Array
+    phase: Phase
+    state: int
+    time_s: View
+    power_w: View
+    sm_mhz: View
+    requested_mhz: View
+    energy_j: View
+    end_s: View
 
 
 @dataclass
 class Course:
     """What the replicas of one run share, and how far the run has got.
 
-    ``outstanding`` holds, for each replica, how many queries it was given and has not finished;
-    ``to_arrive`` and ``finished`` count queries of the whole run.
+    ``phases`` are prefill and decode. ``outstanding`` holds, for each replica, how many queries it
+    was given and has not finished; ``to_arrive`` and ``finished`` count queries of the whole run.
     """
 
     environment: simpy.Environment
-    arrival_s: Array
-    service: Service
     fleet: Fleet
+    arrival_s: View
+    start_s: View
+    switching_j: View
+    phases: tuple[PhaseViews, ...]
     off_clock: OffClock
     advance: Callable[[int], None]
-    columns: Columns
     meter: Meter
     outstanding: list[int]
     to_arrive: int
@@ -72,33 +73,17 @@ class Replica:
         self._number = number
         self._course = course
         self._fleet = course.fleet
-        self._record = course.meter.add
         self._environment = course.environment
+        self._record = course.meter.add
+        self._arrival_s = course.arrival_s
+        self._start_s = course.start_s
+        self._switching_j = course.switching_j
+        self._phases = course.phases
         self._waiting: deque[int] = deque()
         self._busy = False
         self._set_mhz = course.fleet.idle_mhz
         self._may_change_s = -np.inf
         self._power_before_w = course.fleet.idle_power_w
-        columns = course.columns
-        self._arrival_s = view_of(course.arrival_s)
-        self._start_s = view_of(columns.start_s)
-        self._switching_j = view_of(columns.switching_j)
-        self._phases = tuple(
-            (
-                phase,
-                int(state),
-                view_of(course.service[phase].time_s),
-                view_of(course.service[phase].power_w),
-                view_of(course.service[phase].sm_mhz),
-                view_of(course.service[phase].requested_mhz),
-                view_of(energy_j),
-                view_of(end_s),
-            )
-            for phase, state, energy_j, end_s in (
-                (Phase.PREFILL, State.PREFILL, columns.prefill_j, columns.first_token_s),
-                (Phase.DECODE, State.DECODE, columns.decode_j, columns.finish_s),
-            )
-        )
 
     def take(self, query: int) -> None:
         """Serve ``query``, which arrives now, after those that wait."""
