@@ -27,7 +27,7 @@ FOLDS = 5
 SIMPLER_WITHIN = 1.05
 """A structure with fewer numbers is kept when its hold-out error is within 5% of the best."""
 
-_NOISE_ENOUGH = 1.4
+_NOISE_ENOUGH = 1.6
 """A hold-out error this close to the measurements' own error leaves nothing to be won."""
 
 _OUTLIER = 10.0
@@ -41,7 +41,8 @@ class Choice:
     Attributes:
         solution: its numbers.
         held_error: mean absolute relative error of each row's hold-out predictions, (n,).
-        candidates: hold-out MAPE of every structure that was tried, by name.
+        candidates: hold-out MAPE of every structure that was in the running, by name; those that
+            describe rows they have seen worse than others predict unseen rows were not.
     """
 
     solution: Solution
@@ -60,13 +61,18 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
         BadTable: the rows determine none.
     """
     field = _Field(rows, reference_mhz)
+    launches = tuple(Launch)
     for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
-        plain = [Roofline(launch, one) for launch, one in product(Launch, (False, True))]
+        plain = [Roofline(launch, one) for launch, one in product(launches, (False, True))]
         best = field.best(plain, sharing)
-        while best is not None and sharing is not Sharing.MODEL and not field.noise_is_reached():
+        if best is None:
+            continue
+        # What becomes of launches is the engine's: a finer sharing does not change it.
+        launches = (best.launch,) if best.launch is Launch.NONE else (best.launch, Launch.NONE)
+        while sharing is not Sharing.MODEL and not field.noise_is_reached():
             extras = [extra for extra in Extra if extra not in best.extras]
             richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
-            better = field.best([best, *richer], sharing)
+            better = field.best([best, *richer], sharing) or best
             if better == best:
                 break
             best = better
@@ -84,7 +90,7 @@ def choose_power(rows: Rows, reference_mhz: float) -> Choice:
         BadTable: the rows determine none.
     """
     field = _Field(rows, reference_mhz)
-    for sharing in Sharing:
+    for sharing in (Sharing.ALL, Sharing.ENGINE, Sharing.PHASE):
         for form in ACTIVITY_FORMS:
             field.attempt(Structure(form, sharing))
         if field.noise_is_reached():
@@ -175,13 +181,20 @@ _Tried = tuple[Solution, Array]
 
 
 class _Field:
-    """The candidates that were tried on one set of rows."""
+    """The candidates that were tried on one set of rows.
+
+    Rows weigh by how well they were measured, so that the choice hangs on those that can tell.
+    """
 
     def __init__(self, rows: Rows, reference_mhz: float) -> None:
         self._rows = rows
         self._reference_mhz = reference_mhz
-        self._attempted: set[Structure] = set()
+        self._attempted: set[tuple[str, bytes]] = set()
         self._tried: list[_Tried] = []
+        self._knows_errors = bool(np.all(rows.error > 0))
+        self._weight = np.ones(rows.target.size)
+        if self._knows_errors:
+            self._weight = 1 / np.maximum(rows.error, np.quantile(rows.error, 0.25))
 
     def best(self, candidates: Sequence[Roofline], sharing: Sharing) -> Roofline | None:
         """Return which of ``candidates`` leads among them; None where the rows determine none."""
@@ -189,41 +202,55 @@ class _Field:
         for structure in terms_of:
             self.attempt(structure)
         mine = [one for one in self._tried if one[0].structure in terms_of]
-        return terms_of[_leader(mine)[0].structure] if mine else None
+        return terms_of[self._leader(mine)[0].structure] if mine else None
 
     def attempt(self, structure: Structure) -> None:
-        """Fit ``structure`` and hold rows out, unless they do not tell its numbers apart."""
-        if structure in self._attempted:
+        """Fit ``structure``, and hold rows out if its numbers can be told apart and it may win."""
+        index = structure.index(self._rows.blocks)
+        key = (structure.form.name, index.tobytes())
+        if key in self._attempted or int(index.max()) + 1 >= self._rows.target.size:
             return
-        self._attempted.add(structure)
+        self._attempted.add(key)
         solution = fit_structure(structure, self._rows, self._reference_mhz)
-        if solution.estimate.determined:
+        if solution.estimate.determined and not self._is_beaten(solution):
             self._tried.append((solution, holdout(solution)))
 
     def noise_is_reached(self) -> bool:
         """Whether the leader errs hardly more than the measurements themselves."""
-        known = self._rows.error
-        if not self._tried or not np.all(np.isfinite(known)):
+        if not self._tried or not self._knows_errors:
             return False
         # The mean absolute value of a normal number is 0.8 of its standard deviation.
-        own = math.sqrt(2 / math.pi) * float(np.mean(known))
-        return float(np.mean(_leader(self._tried)[1])) <= _NOISE_ENOUGH * own
+        own = math.sqrt(2 / math.pi) * self._score(1 / self._weight, math.inf)
+        held = self._leader(self._tried)[1]
+        return self._score(held, float(np.median(held))) <= _NOISE_ENOUGH * own
 
     def choice(self, what: str) -> Choice:
         """Return the leader."""
         if not self._tried:
             raise BadTable(f"{what}: the points are too few or too alike to tell any terms apart")
-        solution, held_error = _leader(self._tried)
+        solution, held_error = self._leader(self._tried)
         errors = {s.structure.name: float(np.mean(held)) for s, held in self._tried}
         return Choice(solution, held_error, errors)
 
+    def _is_beaten(self, solution: Solution) -> bool:
+        """Whether it errs more on rows that it has seen than the leader on rows that it has not."""
+        if not self._tried:
+            return False
+        held = self._leader(self._tried)[1]
+        seen = np.abs(np.expm1(solution.residuals()))
+        typical = float(np.median(held))
+        return self._score(seen, typical) > SIMPLER_WITHIN * self._score(held, typical)
 
-def _leader(tried: Sequence[_Tried]) -> _Tried:
-    """Return the simplest of those whose error is close to the least."""
-    typical = min(float(np.median(held)) for _, held in tried)
-    scores = [float(np.mean(np.minimum(held, _OUTLIER * typical))) for _, held in tried]
-    close = [i for i, score in enumerate(scores) if score <= SIMPLER_WITHIN * min(scores)]
-    return tried[min(close, key=lambda i: (tried[i][0].size, scores[i]))]
+    def _leader(self, tried: Sequence[_Tried]) -> _Tried:
+        """Return the simplest of those whose error is close to the least."""
+        typical = min(float(np.median(held)) for _, held in tried)
+        scores = [self._score(held, typical) for _, held in tried]
+        close = [i for i, score in enumerate(scores) if score <= SIMPLER_WITHIN * min(scores)]
+        return tried[min(close, key=lambda i: (tried[i][0].size, scores[i]))]
+
+    def _score(self, errors: Array, typical: float) -> float:
+        counted = np.minimum(errors, _OUTLIER * typical)
+        return float(np.average(counted, weights=self._weight))
 
 
 def _clock_parts(sm_mhz: Array) -> NDArray[np.int64]:

@@ -15,16 +15,17 @@ from scipy.optimize import least_squares
 
 from model.work import Array
 
-_BIWEIGHT = 4.685
-"""Tukey's biweight at this many scales is 95% efficient on normal residuals, and forgets a row
+_BIWEIGHT = 6.0
+"""Tukey's biweight at this many scales is 98% efficient on normal residuals, and forgets a row
 that lies further off: outliers neither pull the fit nor widen its errors."""
 
 _FIRST_SCALE = 0.02
 """Relative residual from which on the first pass counts a row linearly, not squared."""
 
 _PASSES = 3
-_STEP = 1e-6
-_RANK = 1e-7
+_RANK = 3e-4
+"""Effects of two numbers that differ by less than this are one effect: telling them apart would
+multiply the error of the points by thousands."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,10 @@ class Estimate:
 
     Attributes:
         theta: the numbers, shape (p,).
-        covariance: theirs, (p, p); nought for a number that rests on a bound.
-        free: which numbers rest on no bound, (p,).
-        determined: whether the rows tell all free numbers apart.
+        covariance: theirs, (p, p); nought for a number that rests on a bound, its own square for
+            one that the rows do not tell.
+        free: which numbers rest on no bound and are told by the rows, (p,).
+        determined: whether the rows tell all numbers apart that they show at all.
         weight: what each row counted, from 0 (an outlier) to 1, (n,).
         sd: each row's relative standard deviation: its own error and the scatter between runs.
         degrees_of_freedom: rows that counted less free numbers, or configurations less one where
@@ -78,51 +80,54 @@ class Estimate:
     gain: Array
 
 
-def solve(problem: Problem, starts: Sequence[Array]) -> Estimate:
-    """Return the best of the solutions that the ``starts`` lead to.
+def approach(problem: Problem, starts: Sequence[Array]) -> Array:
+    """Return the best numbers that the ``starts`` lead to, large residuals counting linearly."""
+    sd = np.hypot(problem.error, _FIRST_SCALE)
+    found = [_minimise(problem, start, sd, "soft_l1", 80) for start in starts]
+    return min(found, key=lambda one: one[1])[0]
 
-    A first pass counts large residuals linearly; the next forget outliers by Tukey's biweight, at
-    a scale that is each row's own error and the scatter beyond it (from the median residual of its
-    kind, so that rows which a form describes worse than others are not taken for outliers).
+
+def solve(problem: Problem, theta: Array) -> Estimate:
+    """Return the solution near ``theta``, which outliers do not touch.
+
+    They are forgotten by Tukey's biweight, at a scale that is each row's own error and the scatter
+    beyond it (from the median residual of its kind, so that rows which a form describes worse than
+    others are not taken for outliers).
     """
-    first_sd = np.hypot(problem.error, _FIRST_SCALE)
-    first = [_minimise(problem, start, first_sd, "soft_l1", 80) for start in starts]
-    theta = min(first, key=lambda found: found[1])[0]
     weight = np.ones(problem.error.size)
     sd = weight
     for _ in range(_PASSES):
         sd = _row_sd(problem, theta)
         weight = _biweight(problem.residuals(theta) / sd)
-        theta, _ = _minimise(problem, theta, sd / np.sqrt(np.maximum(weight, 1e-12)), "linear", 50)
+        theta, _ = _minimise(problem, theta, sd / np.sqrt(np.maximum(weight, 1e-12)), "linear", 30)
     return _estimate(problem, theta, weight, sd)
 
 
 def resolve(problem: Problem, known: Estimate, kept: NDArray[np.bool_]) -> Array:
     """Return the numbers that the rows ``kept`` alone lead to, from ``known`` and its weights."""
     sd = np.where(kept, known.sd / np.sqrt(np.maximum(known.weight, 1e-12)), 1e12)
-    return _minimise(problem, known.theta, sd, "linear", 20)[0]
+    return _minimise(problem, known.theta, sd, "linear", 12)[0]
 
 
 def _minimise(
     problem: Problem, start: Array, sd: Array, loss: Literal["linear", "soft_l1"], most: int
 ) -> tuple[Array, float]:
     inside = np.clip(start, problem.lower, problem.upper)
+    unit = _units(problem, inside)
     pull = np.diag(1 / problem.assumed_sd)[np.isfinite(problem.assumed_sd)]
 
-    def residuals(theta: Array) -> Array:
-        return np.concatenate(
-            [problem.residuals(theta) / sd, pull @ (theta - problem.assumed_mean)]
-        )
+    def residuals(x: Array) -> Array:
+        assumed = pull @ (x * unit - problem.assumed_mean)
+        return np.concatenate([problem.residuals(x * unit) / sd, assumed])
 
-    def jacobian(theta: Array) -> Array:
-        return np.concatenate([problem.jacobian(theta) / sd[:, None], pull])
+    def jacobian(x: Array) -> Array:
+        return np.concatenate([problem.jacobian(x * unit) / sd[:, None], pull]) * unit
 
     found = least_squares(
         residuals,
-        inside,
+        inside / unit,
         jac=jacobian,
-        bounds=(problem.lower, problem.upper),
-        x_scale=_scales(problem, inside),
+        bounds=(problem.lower / unit, problem.upper / unit),
         loss=loss,
         method="dogbox",
         xtol=1e-9,
@@ -130,16 +135,14 @@ def _minimise(
         gtol=1e-9,
         max_nfev=most,
     )
-    return np.asarray(found.x, dtype=np.float64), float(found.cost)
+    return np.clip(found.x * unit, problem.lower, problem.upper), float(found.cost)
 
 
-def _scales(problem: Problem, theta: Array) -> Array:
-    """The change of each number that matters as much as any other's: 1 over its sensitivity."""
+def _units(problem: Problem, theta: Array) -> Array:
+    """Return what to count each number in, so that all are near 1: bytes and shares alike."""
     sensitivity = np.linalg.norm(problem.jacobian(theta), axis=0)
-    blind = sensitivity <= 1e-12
-    return np.asarray(
-        np.where(blind, np.maximum(np.abs(theta), 1e-30), 1 / np.where(blind, 1, sensitivity))
-    )
+    moving = 1 / np.where(sensitivity > 0, sensitivity, 1.0)
+    return np.where(theta != 0, np.abs(theta), moving)
 
 
 def _row_sd(problem: Problem, theta: Array) -> Array:
@@ -172,11 +175,16 @@ def _biweight(standardised: Array) -> Array:
 
 
 def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estimate:
+    slopes = problem.jacobian(theta) * (np.sqrt(weight) / sd)[:, None]
+    assumed = np.isfinite(problem.assumed_sd)
+    # A number that could double without anyone seeing it is not told, and of unknown size.
+    told = (np.linalg.norm(slopes, axis=0) * np.abs(theta) > 1) | assumed
     room = 1e-6 * np.maximum(np.abs(theta), 1e-30)
-    free = (theta > problem.lower + room) & (theta < problem.upper - room)
-    rows = problem.jacobian(theta)[:, free] * (np.sqrt(weight) / sd)[:, None]
+    inside = (theta > problem.lower + room) & (theta < problem.upper - room)
+    free = told & inside
+    rows = slopes[:, free]
     misses = problem.residuals(theta) * np.sqrt(weight) / sd
-    bread, determined = _inverse(rows, problem.assumed_sd[free])
+    bread = _inverse(rows, problem.assumed_sd[free])
     _, which = np.unique(problem.configuration, return_inverse=True)
     clusters = int(which.max()) + 1
     degrees = max(int(np.sum(weight > 0)) - int(free.sum()), 1)
@@ -189,23 +197,33 @@ def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estim
         degrees = min(degrees, clusters - 1)
     covariance = np.zeros((theta.size, theta.size))
     covariance[np.ix_(free, free)] = within
+    covariance[~told, ~told] = np.where(inside, theta, 0.0)[~told] ** 2
     gain = np.zeros((theta.size, sd.size))
     gain[free] = bread @ rows.T * (np.sqrt(weight) / sd)
-    return Estimate(theta, covariance, free, determined, weight, sd, degrees, gain)
+    return Estimate(
+        theta, covariance, free, _tell_apart(slopes, problem), weight, sd, degrees, gain
+    )
 
 
-def _inverse(rows: Array, assumed_sd: Array) -> tuple[Array, bool]:
-    """Return the inverse of the normal matrix, and whether ``rows`` tell all numbers apart."""
-    if rows.shape[1] == 0:
-        return np.zeros((0, 0)), True
+def _tell_apart(slopes: Array, problem: Problem) -> bool:
+    """Whether no number's effect on the rows is a mixture of the others' effects."""
+    pull = np.diag(1 / problem.assumed_sd)[np.isfinite(problem.assumed_sd)]
+    scaled = np.concatenate([slopes, pull])
+    norms = np.linalg.norm(scaled, axis=0)
+    unit = scaled[:, norms > 0] / norms[norms > 0]
+    if unit.shape[0] < unit.shape[1]:
+        return False
+    singular = np.linalg.svd(unit, compute_uv=False)
+    return bool(singular.size == 0 or singular[-1] > _RANK * singular[0])
+
+
+def _inverse(rows: Array, assumed_sd: Array) -> Array:
+    """Return the inverse of the normal matrix of ``rows`` and of what is assumed."""
     pull = np.diag(1 / assumed_sd)[np.isfinite(assumed_sd)]
     scaled = np.concatenate([rows, pull])
     norms = np.linalg.norm(scaled, axis=0)
-    norms = np.where(norms > _RANK * norms.max() * np.finfo(float).eps, norms, np.inf)
     unit = scaled / norms
-    singular = np.linalg.svd(unit, compute_uv=False)
-    determined = bool(unit.shape[0] >= unit.shape[1] and singular[-1] > _RANK * singular[0])
-    return np.asarray(np.linalg.pinv(unit.T @ unit) / np.outer(norms, norms)), determined
+    return np.asarray(np.linalg.pinv(unit.T @ unit) / np.outer(norms, norms))
 
 
 def _jackknife(rows: Array, misses: Array, bread: Array, which: NDArray[np.int64]) -> Array:

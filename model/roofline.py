@@ -93,7 +93,7 @@ def roofline(terms: Roofline) -> Form:
         return spent.launch_s + device_s
 
     def starts(target: Array, at: Inputs) -> list[list[float]]:
-        solved = _additive(columns, _amounts(at), target, at.clock)
+        solved = _first(terms, _amounts(at), target, at.clock)
         solved["tile_tokens"] = _FIRST_TILE
         return [[*(solved[name] for name in names[:-1]), overlap] for overlap in (1.02, 2.5)]
 
@@ -182,14 +182,14 @@ _RATES = {
     c.name: c
     for c in (
         Coefficient("launch_s", "s", 0.0, 1.0, "launch of one kernel"),
-        _rate("memory_bytes_per_s", "B/s", "weights and KV cache read", 1e8, 1e16),
-        _rate("weight_bytes_per_s", "B/s", "weights read", 1e8, 1e16),
-        _rate("kv_bytes_per_s", "B/s", "KV cache read", 1e8, 1e16),
-        _rate("activation_bytes_per_s", "B/s", "activations read and written", 1e8, 1e16),
+        _rate("memory_bytes_per_s", "B/s", "weights and KV cache read", 1e8, 1e14),
+        _rate("weight_bytes_per_s", "B/s", "weights read", 1e8, 1e14),
+        _rate("kv_bytes_per_s", "B/s", "KV cache read", 1e8, 1e14),
+        _rate("activation_bytes_per_s", "B/s", "activations read and written", 1e8, 1e14),
         _rate("walked_tokens_per_s", "1/s", "cached tokens of one sequence walked", 1e3, 1e13),
-        _rate("flops_per_s", "1/s", "floating-point operations", 1e9, 1e19),
-        _rate("gemm_flops_per_s", "1/s", "operations of products with weights", 1e9, 1e19),
-        _rate("attention_flops_per_s", "1/s", "operations of attention", 1e9, 1e19),
+        _rate("flops_per_s", "1/s", "floating-point operations", 1e9, 1e17),
+        _rate("gemm_flops_per_s", "1/s", "operations of products with weights", 1e9, 1e17),
+        _rate("attention_flops_per_s", "1/s", "operations of attention", 1e9, 1e17),
     )
 }
 """Rates at the reference clock. The upper bounds are far above any hardware: a rate that rests on
@@ -212,6 +212,25 @@ def _p_norm(first: Array, second: Array, p: Array) -> Array:
     largest = np.maximum(np.maximum(first, second), 1e-300)
     least = np.minimum(first, second)
     return np.asarray(largest * (1 + (least / largest) ** p) ** (1 / p))
+
+
+def _first(
+    terms: Roofline, amounts: dict[str, Array], target: Array, clock: Array
+) -> dict[str, float]:
+    """Return rates and shares to begin from."""
+    columns = _columns(terms)
+    if terms.launch is not Launch.OVERLAPPED:
+        return _additive(columns, amounts, target, clock)
+    # No step is faster than its launches; steps that are clearly slower tell of the device.
+    launch_s = float(np.min(target / amounts["launch_s"]))
+    slower = target > _CLEARLY * launch_s * amounts["launch_s"]
+    if np.sum(slower) < 2 * len(columns):
+        slower = np.ones(target.size, dtype=np.bool_)
+    kept = {name: np.broadcast_to(amount, target.shape)[slower] for name, amount in amounts.items()}
+    return {**_additive(columns[1:], kept, target[slower], clock[slower]), "launch_s": launch_s}
+
+
+_CLEARLY = 1.2
 
 
 def _additive(

@@ -11,11 +11,14 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from model.robust import Estimate, Problem, resolve, solve
+from model.robust import Estimate, Problem, approach, resolve, solve
 from model.shape import Activity, Form, Inputs
 from model.work import Array, Phase, Work
 
 _STEP = 1e-6
+
+_LUCKY = 0.25
+"""Few repeats may agree by luck: no row counts for more than those at this quantile of errors."""
 
 _ONE_CLOCK = 1.05
 """Clocks within this factor are one clock: they tell nothing of what the clock changes."""
@@ -116,6 +119,16 @@ class Structure:
         """What reports call it."""
         return f"{self.form.name}, {self.sharing}"
 
+    def index(self, blocks: Sequence[Block]) -> NDArray[np.int64]:
+        """Return which of the joint numbers each coefficient of each block is, (blocks, k)."""
+        numbers: dict[tuple[object, ...], int] = {}
+        index = np.empty((len(blocks), len(self.form.coefficients)), dtype=np.int64)
+        for row, block in enumerate(blocks):
+            for column, coefficient in enumerate(self.form.coefficients):
+                group = () if coefficient.of_gpu else block.group(self.sharing)
+                index[row, column] = numbers.setdefault((column, group), len(numbers))
+        return index
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -174,29 +187,32 @@ def fit_structure(
     start: Sequence[Array] = (),
 ) -> Solution:
     """Fit ``structure`` to ``rows``; ``start`` are coefficients to begin from, as (k,) arrays."""
-    form = structure.form
-    index = _index(structure, rows.blocks)
-    at = rows.inputs(reference_mhz)
-    starts = [np.asarray(s) for s in start]
-    if not starts:
-        starts = [np.array(s) for s in form.starts(rows.target, at)]
-    problem = _problem(form, rows, reference_mhz, index)
+    index = structure.index(rows.blocks)
+    problem = _problem(structure.form, rows, reference_mhz, index)
+    if any(c.of_gpu for c in structure.form.coefficients):
+        theta = _approached(structure.form, rows, reference_mhz, index, start)
+    else:
+        # Groups that share nothing are found one by one: each has fewer ways to go astray.
+        theta = np.empty(int(index.max()) + 1)
+        for numbers in np.unique(index, axis=0):
+            members = np.flatnonzero(np.all(index == numbers, axis=1))
+            mine = rows.rows(np.isin(rows.block, members))
+            alone = np.tile(np.arange(numbers.size), (len(index), 1))
+            theta[numbers] = _approached(structure.form, mine, reference_mhz, alone, start)
+    return Solution(structure, rows, reference_mhz, index, solve(problem, theta))
+
+
+def _approached(
+    form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int64], start: Sequence[Array]
+) -> Array:
+    """Return what the starts lead to; each group begins from the same coefficients."""
+    starts = list(start) or form.starts(rows.target, rows.inputs(reference_mhz))
     joint = []
     for guess in starts:
         theta = np.empty(int(index.max()) + 1)
-        theta[index] = _solved_for(form, guess)
+        theta[index] = _natural(form, np.asarray(guess, dtype=np.float64))
         joint.append(theta)
-    return Solution(structure, rows, reference_mhz, index, solve(problem, joint))
-
-
-def _index(structure: Structure, blocks: Sequence[Block]) -> NDArray[np.int64]:
-    numbers: dict[tuple[object, ...], int] = {}
-    index = np.empty((len(blocks), len(structure.form.coefficients)), dtype=np.int64)
-    for row, block in enumerate(blocks):
-        for column, coefficient in enumerate(structure.form.coefficients):
-            group = () if coefficient.of_gpu else block.group(structure.sharing)
-            index[row, column] = numbers.setdefault((column, group), len(numbers))
-    return index
+    return approach(_problem(form, rows, reference_mhz, index), joint)
 
 
 def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int64]) -> Problem:
@@ -239,7 +255,7 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
         jacobian,
         lower,
         upper,
-        np.maximum(known, float(np.median(known))),
+        np.maximum(known, float(np.quantile(known, _LUCKY))),
         rows.block,
         rows.configuration,
         assumed_mean,
@@ -255,10 +271,6 @@ def _natural(form: Form, solved: Array) -> Array:
     """Return coefficients from what is solved for: rates from their reciprocals. First axis: k."""
     flags = _reciprocal(form).reshape(-1, *[1] * (solved.ndim - 1))
     return np.asarray(np.where(flags, 1 / np.where(flags, solved, 1.0), solved))
-
-
-def _solved_for(form: Form, coefficients: Array) -> Array:
-    return _natural(form, coefficients)
 
 
 def _bounds(form: Form) -> tuple[Array, Array]:
