@@ -249,7 +249,7 @@ def test_draws_spread_as_the_covariance_says():
                 .curves_of("tiny", Phase.DECODE)
                 .time.coefficients.values()
             )
-            for seed in range(1500)
+            for seed in range(800)
         ]
     )
     assert thetas.mean(axis=0) == pytest.approx([3 / 8, 1 / 8], abs=0.003)
