@@ -17,7 +17,7 @@ from model.curves import FitErrors, FittedForm, lower_root
 from model.diagnostics import diagnose
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
 from model.shape import Activity
-from model.structured import Rows, Sharing, Solution, Structure, fit_structure
+from model.structured import LUCKY, Rows, Sharing, Solution, Structure, fit_structure
 from model.work import Array, Work
 from phasewatt.errors import BadTable
 
@@ -194,7 +194,7 @@ class _Field:
         self._knows_errors = bool(np.all(rows.error > 0))
         self._weight = np.ones(rows.target.size)
         if self._knows_errors:
-            self._weight = 1 / np.maximum(rows.error, np.quantile(rows.error, 0.25))
+            self._weight = 1 / np.maximum(rows.error, np.quantile(rows.error, LUCKY))
 
     def best(self, candidates: Sequence[Roofline], sharing: Sharing) -> Roofline | None:
         """Return which of ``candidates`` leads among them; None where the rows determine none."""

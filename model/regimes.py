@@ -57,6 +57,8 @@ def elasticity(curves: Curves, work: Work, sm_mhz: ArrayLike) -> Array:
 def regimes(curves: Curves, gpu: Gpu, work: Work, requested_mhz: ArrayLike) -> NDArray[np.str_]:
     """Return the :class:`Regime` of each step when ``requested_mhz`` is asked for, shape (n,).
 
+    Where no lock is asked for (inf), the highest calibrated clock counts as asked for.
+
     Forms that do not know launches leave launch-bound steps among the memory-bound: their time
     does not move with the clock either.
 
@@ -64,6 +66,7 @@ def regimes(curves: Curves, gpu: Gpu, work: Work, requested_mhz: ArrayLike) -> N
         OutOfRange: the clock that would hold lies outside the calibrated domain.
     """
     asked, _ = np.broadcast_arrays(np.asarray(requested_mhz, np.float64), np.empty(work.shape))
+    asked = np.where(np.isinf(asked), curves.domain.sm_mhz[1], asked)
     held = np.broadcast_to(gpu.settle(asked, curves, work), work.shape)
     moves = elasticity(curves, work, held)
     found = np.full(work.shape, str(Regime.MIXED), dtype=_NAMES)

@@ -17,7 +17,7 @@ from model.work import Array, Phase, Work
 
 _STEP = 1e-6
 
-_LUCKY = 0.25
+LUCKY = 0.4
 """Few repeats may agree by luck: no row counts for more than those at this quantile of errors."""
 
 _ONE_CLOCK = 1.05
@@ -255,7 +255,7 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
         jacobian,
         lower,
         upper,
-        np.maximum(known, float(np.quantile(known, _LUCKY))),
+        np.maximum(known, float(np.quantile(known, LUCKY))),
         rows.block,
         rows.configuration,
         assumed_mean,
