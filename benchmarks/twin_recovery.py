@@ -7,6 +7,7 @@ In: how many seeds, which strategies. Out: a table on standard output. The truth
 """
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections import defaultdict
@@ -22,7 +23,7 @@ from calibrate.heat import leakage
 from calibrate.log import Log
 from calibrate.measure import MeasurePlan
 from calibrate.rig import twin_rig
-from calibrate.study import study_of
+from calibrate.study import powers_of, study_of
 from calibrate.sweep import Strategy, Sweep
 from calibrate.twin import TwinTruth, step_cost, twin_truth
 from model.calibration import Calibration
@@ -64,6 +65,7 @@ def _table(strategy: Strategy, seeds: int, budget_s: float) -> None:
     truth = twin_truth(TWIN)
     inside, misses = defaultdict(list), defaultdict(list)
     curves_off, steps_off, loss, spent_s = defaultdict(list), [], [], []
+    steered: list[tuple[float, ...]] = []
     for seed in range(seeds):
         begun_s = time.perf_counter()
         log, calibration = _run(strategy, seed, budget_s)
@@ -72,6 +74,7 @@ def _table(strategy: Strategy, seeds: int, budget_s: float) -> None:
         for name, (found, error, true) in _coefficients(calibration, truth, celsius).items():
             inside[name].append(abs(found - true) <= error)
             misses[name].append(found / true - 1)
+        steered += _steered(log, truth)
         for phase in Phase:
             curves_off[phase].append(_curve_errors(calibration, truth, log, phase))
         for off, lost in _best_clocks(calibration, truth):
@@ -87,7 +90,11 @@ def _table(strategy: Strategy, seeds: int, budget_s: float) -> None:
         print(f"{name:24} {len(hits):5d} {np.mean(hits):10.0%} {bias:8.2%} {spread:8.2%}")
     for phase, errors in curves_off.items():
         time_off, power_off = np.mean(errors, axis=0)
-        print(f"{phase}: curves against truth, mean error: time {time_off:.2%}, power {power_off:.2%}")
+        print(
+            f"{phase}: curves against truth, mean error: time {time_off:.2%}, power {power_off:.2%}"
+        )
+    if strategy is Strategy.STEER:
+        _print_steered(np.array(steered))
     steps = np.array(steps_off)
     print(
         f"energy-minimal clock: within one step in {np.mean(np.abs(steps) <= 1):.0%}, median "
@@ -102,6 +109,43 @@ def _run(strategy: Strategy, seed: int, budget_s: float) -> tuple[Log, Calibrati
     with tempfile.TemporaryDirectory() as directory:
         log = run_campaign(twin_rig(TWIN, seed), campaign, Path(directory) / "run.jsonl")
     return log, fit_study(study_of(log))
+
+
+def _steered(log: Log, truth: TwinTruth) -> list[tuple[float, ...]]:
+    """Return per measured point: ratio of GEMMs, relative clock, errors of time, power; stated."""
+    warmth = leakage([record.measurement for record in log.measured], truth.cap_w)
+    powers = powers_of(log.measured, warmth, truth.cap_w)
+    rows = []
+    for record, power_w, stated in zip(
+        log.measured, powers.power_w, powers.power_error, strict=True
+    ):
+        found, step = record.measurement, step_cost(record.cell.point)
+        true_w = truth.true_power_w(step, found.sm_mhz, warmth.reference_c)
+        true_s = truth.true_time_s(step, found.sm_mhz)
+        ratio = found.gemm_time_s.value / found.time_s.value
+        off = (found.time_s.value / true_s - 1, power_w / true_w - 1)
+        rows.append((ratio, found.sm_mhz / truth.sm_max_mhz, *off, stated))
+    return rows
+
+
+def _print_steered(rows: np.ndarray) -> None:
+    ratio, clock, time_off, power_off, stated = rows.T
+    print(f"{'GEMM / step time':>16} {'points':>6} {'clock / f_max':>13}", end="")
+    print(f"{'time rms':>9} {'power rms':>9} {'stated':>7} {'in 95%':>6} {'told':>5}")
+    bounds = (0.0, 0.01, 0.75, 2.0, 6.0, np.inf)
+    for low, high in itertools.pairwise(bounds):
+        here = (ratio >= low) & (ratio < high)
+        if not here.any():
+            continue
+        told = here & np.isfinite(power_off)
+        rms_time = np.sqrt(np.mean(time_off[here] ** 2))
+        rms_power = np.sqrt(np.mean(power_off[told] ** 2))
+        inside = np.mean(np.abs(power_off[told]) < 1.96 * stated[told])
+        print(
+            f"{np.median(ratio[here]):16.2f} {here.sum():6d} {clock[here].min():5.2f} to "
+            f"{clock[here].max():.2f}{rms_time:9.2%} {rms_power:9.2%} "
+            f"{np.median(stated[told]):7.2%} {inside:6.0%} {told.sum() / here.sum():5.0%}"
+        )
 
 
 def _coefficients(

@@ -103,14 +103,16 @@ STATIC_SHARE = (0.25, 0.15)
 
 Wide: idle boards draw 0.1 and the public series of docs/steering.md have 0.33 to 0.41."""
 
-STATIC_SPREAD = 0.06
+STATIC_SPREAD = 0.10
 """Standard deviation, over the power limit, of one step's static power about the board's.
 
-The same series spread by 0.04: static power is mostly the board's and not the step's. This is what
+Static power is mostly the board's and less the step's: the same series spread by 0.04. This is what
 tells P0 from c where a step was seen in a narrow range of clocks."""
 
-DYNAMIC_SHARE = (0.5, 1.0)
-"""Mean and standard deviation of dynamic power c over the limit; wide enough to say nothing."""
+DYNAMIC_SHARE = (0.7, 0.7)
+"""Mean and standard deviation of dynamic power c at the highest clock over the limit.
+
+A GEMM that no limit held would draw about twice the limit there, a decode step half of it."""
 
 KNEE_BELOW = 0.5
 """Chance that the voltage knee lies below the clocks to which load steers, 0.8 of the highest.
@@ -118,8 +120,10 @@ KNEE_BELOW = 0.5
 Published knees: A100 0.75, RTX 5090 0.63 to 0.81, RTX 3090 0.82 to 0.89, H100 0.44 to 0.58."""
 
 _KNEES = 9
-_SLOPES = np.concatenate([np.arange(0, 2, 0.05), np.arange(2, 6.1, 0.25)])
-"""Rise of voltage per relative clock, where voltage is 1 at the lowest clock seen."""
+_SLOPES = np.arange(0.0, 2.51, 0.05)
+"""Fall of voltage per relative clock below the highest, where voltage is 1.
+
+Published: A100 1.24, RTX 3090 about 1.5, H100 0.5 to 1."""
 
 _SCATTER_PRIOR = 3.0
 """Degrees of freedom of the belief that mixtures scatter as their errors say."""
@@ -130,7 +134,7 @@ def _gemm_power(
 ) -> tuple[Array, Array, float]:
     """Return the GEMM's power at each mixture's clock, its error, and the scatter about the fit.
 
-    Every voltage of the grid gives a linear least-squares fit; they are averaged by likelihood.
+    Every voltage of the grid gives a linear least-squares fit; they are averaged by evidence.
     """
     x = mixtures.sm_mhz / mixtures.sm_mhz.max()
     switching, plausible = _voltages(x)
@@ -139,7 +143,8 @@ def _gemm_power(
     # Once to see how far mixtures scatter about the fit, once with that scatter as their error.
     scatter = _solve(rows, mixtures.power_w, error_w, beliefs).scatter(mixtures)
     fit = _solve(rows, mixtures.power_w, scatter * error_w, beliefs)
-    weight = plausible * np.exp((fit.misfit.min() - fit.misfit) / 2)
+    evidence = fit.log_evidence
+    weight = plausible * np.exp(evidence - evidence.max())
     weight /= weight.sum()
     each_w = fit.theta[:, -3, None] + fit.theta[:, -2, None] * switching
     gemm_w = weight @ each_w
@@ -166,6 +171,12 @@ class _Fit:
     misfit: Array
     data_misfit: Array
 
+    @property
+    def log_evidence(self) -> Array:
+        """The log of how likely each voltage makes what was measured, up to a constant."""
+        _, log_volume = np.linalg.slogdet(self.covariance)
+        return np.asarray((log_volume - self.misfit) / 2)
+
     def scatter(self, mixtures: Mixtures) -> float:
         """Return how many times their errors the mixtures scatter about the best fit."""
         freedom = max(mixtures.step.size - 2 * (int(mixtures.step.max()) + 1) - 4, 0)
@@ -188,13 +199,14 @@ def _solve(rows: Array, power_w: Array, error_w: Array, beliefs: tuple[Array, Ar
 def _voltages(x: Array) -> tuple[Array, Array]:
     """Return x V(x)^2 for every voltage of the grid, (voltages, n), and how plausible each is.
 
-    A knee below every clock seen looks like one at the lowest: the grid begins there.
+    V is 1 at the highest clock and falls by the slope until the knee, below which it is level. A
+    knee below every clock seen looks like one at the lowest: the grid begins there.
     """
     knees = np.linspace(x.min(), x.max(), _KNEES + 1)[:-1]
     knee, slope = (grid.ravel()[:, None] for grid in np.meshgrid(knees, _SLOPES))
     plausible = np.where(knee[:, 0] > knees[0], (1 - KNEE_BELOW) / (_KNEES - 1), KNEE_BELOW)
-    spacing = np.broadcast_to(np.gradient(_SLOPES)[:, None], (_SLOPES.size, _KNEES)).ravel()
-    return np.asarray(x * (1 + slope * np.maximum(x - knee, 0)) ** 2), plausible * spacing
+    voltage = 1 - slope * (1 - np.maximum(x, knee))
+    return np.asarray(x * voltage**2), plausible
 
 
 def _equations(mixtures: Mixtures, switching: Array) -> Array:

@@ -43,7 +43,7 @@ def study_of(log: Log) -> Study:
     if math.isnan(limit_w):
         limit_w = max(record.measurement.power_w.value for record in records)
     warmth = leakage([record.measurement for record in records], limit_w)
-    powers = _powers(records, warmth, limit_w)
+    powers = powers_of(records, warmth, limit_w)
     return Study(
         name=header.gpu.name,
         gpu=_gpu(log, limit_w),
@@ -52,7 +52,8 @@ def study_of(log: Log) -> Study:
     )
 
 
-def _powers(records: tuple[Measured, ...], warmth: Leakage, limit_w: float) -> StepPowers:
+def powers_of(records: tuple[Measured, ...], warmth: Leakage, limit_w: float) -> StepPowers:
+    """Return the power of every record's step alone, at one temperature and its achieved clock."""
     points = list(dict.fromkeys(record.cell.point for record in records))
     found = [record.measurement for record in records]
     power_w, power_error_w = warmth.at_reference(
