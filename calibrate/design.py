@@ -68,15 +68,20 @@ def plan_design(
 def next_cell(design: Design, log: Log) -> Cell | None:
     """Return what to measure next, or None when the budget is spent or nothing is left.
 
-    The first block is measured whole whatever the budget: less of it could not be fitted.
+    The first block is measured whole whatever the budget, and what it loses to points that did not
+    fit or could not be steered is replaced: less of it could not be fitted.
     """
     known = _Known.of(log)
     for cell in design.first:
         if known.leaves(cell):
             return cell
     left = [cell for cell in design.cells if known.leaves(cell)]
+    keys = {series(cell.point) for cell in left}
+    wanting = {key for key in keys if _falls_short(key, design, log)}
+    short = [cell for cell in left if series(cell.point) in wanting]
+    left = short or left
     cost_s = np.array([known.cost_s(cell, design.plan) for cell in left])
-    within = cost_s <= design.budget_s - log.spent_s
+    within = np.full(len(left), bool(short)) | (cost_s <= design.budget_s - log.spent_s)
     if not np.any(within):
         return None
     gain = np.where(within, _uncertainties(left, design, log) / cost_s, -1.0)
@@ -86,6 +91,13 @@ def next_cell(design: Design, log: Log) -> Cell | None:
 def repeat_s(plan: MeasurePlan) -> float:
     """Return the time of one cell that needs no more than the fewest repeats."""
     return plan.min_repeats * (plan.settle_s + plan.window_s) + PREPARE_S
+
+
+def _falls_short(key: SeriesKey, design: Design, log: Log) -> bool:
+    """Return whether a series has fewer points than the smallest first block gives it."""
+    planned = sum(series(cell.point) == key for cell in design.first)
+    measured = sum(series(record.cell.point) == key for record in log.measured)
+    return measured < min(planned, FEWEST_PER_SERIES)
 
 
 def _first_of(group: Sequence[Cell], count: int) -> list[Cell]:

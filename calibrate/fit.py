@@ -27,6 +27,9 @@ LIMITED_BELOW = 0.98
 CAPPED_ABOVE = 0.9
 """An untouched GPU below its highest clock is held by its power limit from this share of it on."""
 
+HIGHER = 1.01
+"""From this factor on one clock is higher than another, whatever the noise of reading them."""
+
 
 def fit_study(study: Study) -> Calibration:
     """Fit every (model, engine, phase) of ``study``.
@@ -64,7 +67,7 @@ def governor_limit_w(rows: Measurements, nominal_w: float) -> float | None:
     if not np.any(rows.stock):
         return None
     stock_w = float(rows.power_w[rows.stock].mean())
-    higher = rows.sm_mhz.max() > rows.sm_mhz[rows.stock].max()
+    higher = rows.sm_mhz.max() > HIGHER * rows.sm_mhz[rows.stock].max()
     return stock_w if higher and stock_w < LIMITED_BELOW * nominal_w else None
 
 

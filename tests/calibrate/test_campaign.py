@@ -7,6 +7,7 @@ from campaigns import SWEEP, campaign, run
 
 from calibrate.bench import Engine
 from calibrate.campaign import design_of, run_campaign
+from calibrate.design import FEWEST_PER_SERIES
 from calibrate.fit import fit_study
 from calibrate.log import BadLog, Idle, Measured, read_log
 from calibrate.rig import twin_rig
@@ -281,11 +282,11 @@ def test_points_that_run_out_of_memory_are_skipped_with_all_larger_ones(tmp_path
 
 def test_a_step_too_long_to_steer_is_measured_alone(tmp_path):
     asked = campaign(
-        120.0,
+        30.0,
         Strategy.STEER,
         models=("llama-3.1-8b",),
         phases=(Phase.PREFILL,),
-        prompts=(128, 2048),
+        prompts=(128, 256, 2048),
         engines=(Engine.CUDA_GRAPH,),
     )
     log = run(tmp_path / "run.jsonl", asked)
@@ -293,6 +294,10 @@ def test_a_step_too_long_to_steer_is_measured_alone(tmp_path):
     for record in log.measured:
         assert record.cell.gemm_ratio == 0 or record.measurement.time_s.value < 0.13
     assert any(record.measurement.time_s.value > 0.13 for record in log.measured)
+    # What the first block lost to them is replaced, though the budget is spent.
+    candidates = design_of(twin_rig("twin:h100", 0), asked, Strategy.STEER).cells
+    lost = {skip.cell for skip in log.skipped}
+    assert len(log.measured) >= min(FEWEST_PER_SERIES, len(set(candidates) - lost))
 
 
 def test_clocks_that_the_gpu_does_not_have_are_refused(tmp_path):
