@@ -69,6 +69,7 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
             continue
         # What becomes of launches is the engine's: a finer sharing does not change it.
         launches = (best.launch,) if best.launch is Launch.NONE else (best.launch, Launch.NONE)
+        best = field.best([best, replace(best, overlap=False)], sharing) or best
         while sharing is not Sharing.MODEL and not field.noise_is_reached():
             extras = [extra for extra in Extra if extra not in best.extras]
             richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
@@ -90,7 +91,7 @@ def choose_power(rows: Rows, reference_mhz: float) -> Choice:
         BadTable: the rows determine none.
     """
     field = _Field(rows, reference_mhz)
-    for sharing in (Sharing.ALL, Sharing.ENGINE, Sharing.PHASE):
+    for sharing in Sharing:
         for form in ACTIVITY_FORMS:
             field.attempt(Structure(form, sharing))
         if field.noise_is_reached():

@@ -41,6 +41,7 @@ class Roofline:
     Attributes:
         launch: what becomes of launch time.
         one_bandwidth: whether weights and KV cache share a bandwidth and its clock share.
+        overlap: whether memory and compute may overlap.
         extras: further terms. ``ATTENTION`` gives attention a throughput of its own; ``TILES``
             computes products with weights for some more tokens than there are, since few tokens
             do not fill the tiles and waves of a matrix product; ``ACTIVATIONS`` reads and writes
@@ -50,6 +51,7 @@ class Roofline:
 
     launch: Launch = Launch.SERIAL
     one_bandwidth: bool = False
+    overlap: bool = True
     extras: frozenset[Extra] = frozenset()
 
     @property
@@ -57,6 +59,7 @@ class Roofline:
         """The name of the form, such as "roofline + attention"."""
         marks = [] if self.launch is Launch.SERIAL else [str(self.launch)]
         marks += ["one bandwidth"] * self.one_bandwidth
+        marks += ["no overlap"] * (not self.overlap)
         base = f"roofline ({', '.join(marks)})" if marks else "roofline"
         return " + ".join([base, *(extra for extra in Extra if extra in self.extras)])
 
@@ -87,7 +90,9 @@ def roofline(terms: Roofline) -> Form:
 
     def evaluate(c: Coefficients, at: Inputs) -> Array:
         spent = parts(c, at)
-        device_s = _p_norm(spent.memory_s, spent.compute_s, c[names.index("overlap")])
+        device_s = spent.memory_s + spent.compute_s
+        if terms.overlap:
+            device_s = _p_norm(spent.memory_s, spent.compute_s, c[-1])
         if terms.launch is Launch.OVERLAPPED:
             return _p_norm(spent.launch_s, device_s, np.asarray(_QUEUE_SHARPNESS))
         return spent.launch_s + device_s
@@ -95,7 +100,8 @@ def roofline(terms: Roofline) -> Form:
     def starts(target: Array, at: Inputs) -> list[list[float]]:
         solved = _first(terms, _amounts(at), target, at.clock)
         solved["tile_tokens"] = _FIRST_TILE
-        return [[*(solved[name] for name in names[:-1]), overlap] for overlap in (1.02, 2.5)]
+        overlaps = (1.02, 2.5) if terms.overlap else (1.0,)
+        return [[({**solved, "overlap": p})[name] for name in names] for p in overlaps]
 
     return Form(
         name=terms.name,
@@ -167,7 +173,8 @@ def _coefficients(terms: Roofline) -> tuple[Coefficient, ...]:
     rates = [_RATES[column.rate] for column in columns]
     shares = dict.fromkeys(column.share for column in columns if column.share is not None)
     tiles = [_TILE] if Extra.TILES in terms.extras else []
-    return (*rates, *tiles, *(_share(name) for name in shares), _OVERLAP)
+    overlap = [_OVERLAP] if terms.overlap else []
+    return (*rates, *tiles, *(_share(name) for name in shares), *overlap)
 
 
 def _gemm_rate(terms: Roofline) -> str:
@@ -272,7 +279,7 @@ def _formula(terms: Roofline) -> str:
     compute = "gemm/F + attention/F" if Extra.ATTENTION in terms.extras else "flops/F"
     if Extra.TILES in terms.extras:
         compute += ", gemm for tile_tokens more"
-    device = f"(({memory})^p + ({compute})^p)^(1/p)"
+    device = f"(({memory})^p + ({compute})^p)^(1/p)" if terms.overlap else f"{memory} + {compute}"
     shared = "each term times 1 - s + s/x"
     if terms.launch is Launch.NONE:
         return f"T = {device}, {shared}"
@@ -282,8 +289,8 @@ def _formula(terms: Roofline) -> str:
 
 
 _STRUCTURES: tuple[Roofline, ...] = tuple(
-    Roofline(launch, one, frozenset(e for e, on in zip(Extra, chosen, strict=True) if on))
-    for launch, one in product(Launch, (False, True))
+    Roofline(launch, one, overlap, frozenset(e for e, on in zip(Extra, chosen, strict=True) if on))
+    for launch, one, overlap in product(Launch, (False, True), (True, False))
     for chosen in product((False, True), repeat=len(Extra))
 )
 

@@ -57,7 +57,10 @@ def steer_study(seed, models=("llama-3.2-1b", "llama-3.1-8b", "qwen2.5-14b"), gp
 
 
 def study_of(truth, rows, seed):
-    """Rows are (point, achieved SM MHz, stock, GEMM time over step time)."""
+    """Rows are (point, achieved SM MHz, stock, GEMM time over step time).
+
+    What a row states of its own error is itself uncertain, as from eight degrees of freedom.
+    """
     rng = np.random.default_rng([seed, 20])
     kept = []
     for point, sm_mhz, stock, gemm_share in rows:
@@ -75,8 +78,8 @@ def study_of(truth, rows, seed):
                 point.context_tokens,
                 truth.true_time_s(step, sm_mhz) * np.exp(time_sd * rng.standard_normal()),
                 truth.true_power_w(step, sm_mhz) * np.exp(power_sd * rng.standard_normal()),
-                time_sd * np.sqrt(rng.chisquare(3) / 3),
-                power_sd * np.sqrt(rng.chisquare(3) / 3),
+                time_sd * np.sqrt(rng.chisquare(8) / 8),
+                power_sd * np.sqrt(rng.chisquare(8) / 8),
                 stock,
             )
         )
