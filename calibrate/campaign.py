@@ -289,7 +289,7 @@ def _require_same(path: Path, header: Header, rig: Rig, sweep: Sweep) -> None:
         ("power limit", header.power_limit.enforced_w, rig.gpu.power_limit().enforced_w),
     ]
     pairs += [
-        ("--clocks" if name == "strategy" else f"--{name.replace('_', '-')}", was, value)
+        (_OPTIONS.get(name, f"--{name.replace('_', '-')}"), was, value)
         for (name, was), value in zip(vars(header.sweep).items(), vars(sweep).values(), strict=True)
     ]
     for what, was, now in pairs:
@@ -297,6 +297,9 @@ def _require_same(path: Path, header: Header, rig: Rig, sweep: Sweep) -> None:
             raise BadLog(
                 f"{path}: was begun with {what} {_word(was)}, not {_word(now)}: pass another --log"
             )
+
+
+_OPTIONS = {"strategy": "--clocks", "shapes": "model shapes"}
 
 
 def _word(value: object) -> str:

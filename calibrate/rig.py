@@ -7,6 +7,8 @@ the GPU until its bench is opened.
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -23,8 +25,11 @@ from calibrate.twin import (
     step_cost,
     twin_truth,
 )
+from model.geometry import GEOMETRIES, Geometry
 
 TWIN = "twin:"
+
+NONE: Mapping[str, Geometry] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,15 @@ class Rig:
     renew: Callable[[int, tuple[float, float] | None], None]
 
 
-def open_rig(which: str, seed: int) -> Rig:
+def open_rig(which: str, seed: int, shapes: Mapping[str, Geometry] = NONE) -> Rig:
     """Return the rig of a twin (``twin:NAME``), or of the GPU with that NVML index or UUID.
+
+    ``shapes`` are those of models that are not built in.
 
     Raises:
         UnsupportedGpu: no such twin or GPU, or no driver; one line says what to install or pass.
     """
-    return twin_rig(which, seed) if which.startswith(TWIN) else real_rig(which)
+    return twin_rig(which, seed, shapes) if which.startswith(TWIN) else real_rig(which, shapes)
 
 
 def open_gpu(which: str) -> Gpu:
@@ -71,7 +78,12 @@ def open_gpu(which: str) -> Gpu:
     return twin_rig(which, 0).gpu if which.startswith(TWIN) else NvmlGpu.open(which)
 
 
-def twin_rig(name: str, seed: int, faults: Faults | None = None) -> Rig:
+def twin_rig(
+    name: str,
+    seed: int,
+    shapes: Mapping[str, Geometry] = NONE,
+    faults: Faults | None = None,
+) -> Rig:
     """Return the rig of a simulated GPU; ``faults`` are for tests.
 
     Raises:
@@ -80,7 +92,8 @@ def twin_rig(name: str, seed: int, faults: Faults | None = None) -> Rig:
     truth, clock = twin_truth(name), VirtualClock()
     chances = np.random.default_rng(seed).spawn(3)
     gpu = TwinGpu(truth, clock, chances[0], faults)
-    bench = TwinBench(gpu, step_cost, chances[1])
+    known = {**GEOMETRIES, **shapes}
+    bench = TwinBench(gpu, lambda point: step_cost(point, known), chances[1])
     sampler = TwinSampler(gpu, chances[2])
 
     def renew(record: int, last: tuple[float, float] | None) -> None:
@@ -94,8 +107,11 @@ def twin_rig(name: str, seed: int, faults: Faults | None = None) -> Rig:
     return Rig(gpu, gpu.identity(), clock, sampler, lambda: bench, {}, renew)
 
 
-def real_rig(which: str) -> Rig:
+def real_rig(which: str, shapes: Mapping[str, Geometry] = NONE) -> Rig:
     """Return the rig of a real GPU, with torch as its bench.
+
+    A model whose name is a file, its ``config.json``, runs with random weights of that shape; any
+    other that is not built in is loaded from the folder or the hub that its name says.
 
     Raises:
         UnsupportedGpu: nvidia-ml-py, the driver or the GPU is missing.
@@ -106,7 +122,8 @@ def real_rig(which: str) -> Rig:
     def open_bench() -> Bench:
         from calibrate.torchbench import open_torch_bench
 
-        return open_torch_bench(identity.uuid)
+        weightless = {name: shape for name, shape in shapes.items() if Path(name).is_file()}
+        return open_torch_bench(identity.uuid, weightless)
 
     return Rig(
         gpu=gpu,

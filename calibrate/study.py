@@ -49,6 +49,7 @@ def study_of(log: Log) -> Study:
         gpu=_gpu(log, limit_w),
         provenance=_provenance(log, warmth, powers),
         measurements=_columns(records, powers),
+        geometries=header.sweep.shapes,
     )
 
 
@@ -118,6 +119,8 @@ def _gpu(log: Log, limit_w: float) -> Gpu:
         else Origin(Kind.ASSUMED, "NVIDIA GPUs from Pascal to Blackwell step so"),
     }
     idle_w = None
+    if header.clocks.sm_mhz:
+        origins["sm_mhz_max"] = origins["sm_mhz_step"]
     if log.idle:
         idle_w = float(np.mean([record.window.power_w for record in log.idle]))
         origins["idle_power_w"] = Origin(
@@ -129,6 +132,7 @@ def _gpu(log: Log, limit_w: float) -> Gpu:
         power_limit_w=limit_w,
         idle_power_w=idle_w,
         origins=origins,
+        sm_mhz_max=float(header.clocks.sm_mhz[-1]) if header.clocks.sm_mhz else None,
     )
 
 

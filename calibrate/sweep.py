@@ -5,8 +5,8 @@ clock; :mod:`calibrate.design` chooses among them.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from calibrate.bench import Engine, Point
 from calibrate.gpu import ClockRange, Identity
 from calibrate.steer import GEMM_RATIOS
-from model.geometry import GEOMETRIES
+from model.geometry import GEOMETRIES, Geometry
 from model.work import Phase
 from phasewatt.errors import BadOption, UnsupportedGpu
 
@@ -63,7 +63,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The options of a campaign that change what its figures mean; part of every log's header."""
+    """The options of a campaign that change what its figures mean; part of every log's header.
+
+    ``shapes`` are those of the models that :data:`model.geometry.GEOMETRIES` does not hold.
+    """
 
     models: tuple[str, ...]
     engines: tuple[Engine, ...]
@@ -76,6 +79,7 @@ class Sweep:
     sm_mhz: tuple[int, ...]
     precision: float
     seed: int
+    shapes: Mapping[str, Geometry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured.
@@ -83,7 +87,7 @@ class Sweep:
         Raises:
             BadOption: an unknown model, an empty list, a number that is not positive.
         """
-        unknown = [name for name in self.models if name not in GEOMETRIES]
+        unknown = [name for name in self.models if name not in {**GEOMETRIES, **self.shapes}]
         if unknown:
             raise BadOption(
                 f"--models: {unknown[0]!r} is not known; expected one of {', '.join(GEOMETRIES)}"
@@ -120,9 +124,10 @@ class Sweep:
                     f"--batches and --prompts: every prefill computes more than "
                     f"{MOST_PREFILL_TOKENS} tokens in one step; pass smaller ones"
                 )
-            there = [point for point in points if _bytes(point) <= memory_bytes]
+            sizes = [self._bytes(point) for point in points]
+            there = [p for p, size in zip(points, sizes, strict=True) if size <= memory_bytes]
             if not there:
-                raise UnsupportedGpu(_too_large(min(points, key=_bytes), memory_bytes))
+                raise UnsupportedGpu(self._too_large(model, phase, min(sizes), memory_bytes))
             fitting += there
         return tuple(fitting)
 
@@ -136,10 +141,30 @@ class Sweep:
             return tuple(Cell(p, gemm_ratio=ratio) for p in points for ratio in GEMM_RATIOS)
         return tuple(Cell(point) for point in points)
 
+    def geometry(self, model: str) -> Geometry:
+        """Return the shape of one of the models."""
+        return {**GEOMETRIES, **self.shapes}[model]
+
     def _lengths(self, phase: Phase) -> Iterable[tuple[int, int]]:
         if phase is Phase.PREFILL:
             return [(prompt, 0) for prompt in self.prompts]
         return [(0, context) for context in self.contexts]
+
+    def _bytes(self, point: Point) -> float:
+        """Return the bytes that weights and KV cache of ``point`` take."""
+        geometry = self.geometry(point.model)
+        cached = point.batch * (point.prompt_tokens + point.context_tokens)
+        weights = geometry.parameters * BYTES_PER_VALUE
+        return weights + cached * geometry.kv_bytes_per_token(BYTES_PER_VALUE)
+
+    def _too_large(self, model: str, phase: Phase, needed_bytes: float, memory_bytes: int) -> str:
+        gib = 1024**3
+        weights = self.geometry(model).parameters * BYTES_PER_VALUE
+        return (
+            f"{model} does not fit: its weights take {weights / gib:.1f} GiB, with the cache of "
+            f"its smallest {phase} {needed_bytes / gib:.1f} GiB, and this GPU has "
+            f"{memory_bytes / gib:.0f} GiB; leave it out of --models"
+        )
 
 
 def spread_clocks(clocks: ClockRange) -> tuple[int, ...]:
@@ -200,21 +225,3 @@ def _furthest(points: Sequence[Point], directions: Sequence[tuple[int, int]]) ->
         place /= np.where(span > 0, span, 1.0)
         chosen |= {members[int(np.argmax(place @ signs))] for signs in directions}
     return tuple(point for point in dict.fromkeys(points) if point in chosen)
-
-
-def _bytes(point: Point) -> float:
-    """Return the bytes that weights and KV cache of ``point`` take."""
-    geometry = GEOMETRIES[point.model]
-    cached = point.batch * (point.prompt_tokens + point.context_tokens)
-    weights = geometry.parameters * BYTES_PER_VALUE
-    return weights + cached * geometry.kv_bytes_per_token(BYTES_PER_VALUE)
-
-
-def _too_large(point: Point, memory_bytes: int) -> str:
-    gib = 1024**3
-    weights = GEOMETRIES[point.model].parameters * BYTES_PER_VALUE
-    return (
-        f"{point.model} does not fit: its weights take {weights / gib:.1f} GiB, with the cache of "
-        f"its smallest {point.phase} {_bytes(point) / gib:.1f} GiB, and this GPU has "
-        f"{memory_bytes / gib:.0f} GiB; leave it out of --models"
-    )

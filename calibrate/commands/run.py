@@ -14,6 +14,7 @@ import click
 from calibrate.bench import Engine
 from calibrate.measure import MeasurePlan
 from calibrate.sweep import Strategy, Sweep
+from model.geometry import GEOMETRIES
 from model.work import Phase
 from phasewatt.console import note, out, print_json, progress
 from phasewatt.errors import BadOption, Unwritable, UserError
@@ -30,7 +31,12 @@ LENGTHS = "128,256,512,1024,2048,4096"
 
 @click.command("run")
 @click.option("--gpu", default="0", show_default=True, help="Index, UUID, or a twin: twin:h100.")
-@click.option("--models", default="llama-3.1-8b", show_default=True, help="Comma-separated.")
+@click.option(
+    "--models",
+    default="llama-3.1-8b",
+    show_default=True,
+    help="Built-in shapes, folders, config.json files or owner/name on the hub; comma-separated.",
+)
 @click.option("--engines", default="cuda-graph,eager", show_default=True, help="Either or both.")
 @click.option("--phases", default="prefill,decode", show_default=True, help="Either or both.")
 @click.option("--batches", default=POWERS, show_default=True, help="Sequences in a step.")
@@ -87,9 +93,11 @@ def command(
     """
     from calibrate.campaign import Campaign
     from calibrate.rig import open_rig
+    from calibrate.torchbench import geometry_of
 
+    names = _words("--models", models)
     sweep = Sweep(
-        models=_words("--models", models),
+        models=names,
         engines=_choices("--engines", engines, Engine),
         phases=_choices("--phases", phases, Phase),
         batches=_numbers("--batches", batches),
@@ -100,6 +108,7 @@ def command(
         sm_mhz=_numbers("--sm-mhz", sm_mhz) if sm_mhz else (),
         precision=_share("--precision", precision),
         seed=seed,
+        shapes={name: geometry_of(name) for name in names if name not in GEOMETRIES},
     )
     campaign = Campaign(
         sweep=sweep,
@@ -108,7 +117,7 @@ def command(
         command=shlex.join(["calibrate", *sys.argv[1:]]),
         force=force,
     )
-    rig = open_rig(gpu, seed)
+    rig = open_rig(gpu, seed, sweep.shapes)
     if dry_run:
         _print_plan(rig, campaign, as_json)
         return

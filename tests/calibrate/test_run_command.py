@@ -64,6 +64,25 @@ def test_a_log_is_fitted_by_calibrate_fit_to_the_same_bytes(tmp_path):
     assert fitted.read_bytes() == output.read_bytes()
 
 
+def test_a_model_of_ones_own_is_measured_by_its_shape(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shape = {
+        "_name_or_path": "me/small",
+        "num_hidden_layers": 12,
+        "hidden_size": 1024,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "intermediate_size": 4096,
+        "vocab_size": 32000,
+    }
+    Path("config.json").write_text(json.dumps(shape))
+    arguments = [*SMALL, "--models", "config.json", "--budget", "1m", "-o", "small.json"]
+    assert called("run", *arguments).exit_code == 0
+    calibration = load(tmp_path / "small.json")
+    assert calibration.models == ("config.json",)
+    assert read_log(Path("small.run.jsonl")).header.sweep.shapes["config.json"].hidden_size == 1024
+
+
 def test_a_dry_run_prints_the_plan_and_measures_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = called("run", *SMALL, "--budget", "3m", "--dry-run")
@@ -81,7 +100,10 @@ def test_a_dry_run_prints_the_plan_and_measures_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--models", "gpt-5"], "--models: 'gpt-5' is not known; expected one of"),
+        (
+            ["--models", "gpt-5"],
+            "model gpt-5: is not built in and no such folder is here; expected",
+        ),
         (["--engines", "vllm"], "--engines: found 'vllm'; expected eager or cuda-graph"),
         (["--batches", "1,x"], "--batches: found 'x'; expected whole numbers between commas"),
         (["--batches", "1,,2"], "--batches: found '1,,2'; expected words between commas"),

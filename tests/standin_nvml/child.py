@@ -122,7 +122,7 @@ def campaign() -> None:
     """
     import calibrate.torchbench
 
-    calibrate.torchbench.open_torch_bench = lambda _device: SleepingBench()
+    calibrate.torchbench.open_torch_bench = lambda _device, _models: SleepingBench()
     sweep = Sweep(
         models=("llama-3.2-1b",),
         engines=(Engine.EAGER,),
