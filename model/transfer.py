@@ -155,14 +155,16 @@ def _leave_models_out(
     """Return the structure that predicts each model from all others best.
 
     ``times`` are the fits of time without each model, where the target is power: what keeps a
-    model busy that was left out is predicted as well.
+    model busy that was left out is predicted as well. A structure that errs more on models it has
+    seen than another on models it has not is out of the running.
     """
     names = np.array([block.model for block in rows.blocks])
     models = tuple(dict.fromkeys(names.tolist()))
     found: list[_Left] = []
     for structure in structures:
         whole = fit_structure(structure, rows, reference_mhz)
-        if not whole.estimate.determined:
+        seen_error = float(np.mean(np.abs(whole.residuals())))
+        if not whole.estimate.determined or any(seen_error > _score(left) for left in found):
             continue
         start = [whole.coefficients(0)] if structure.sharing is Sharing.ALL else []
         left = _Left(whole, np.empty(0), {})
