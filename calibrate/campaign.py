@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from calibrate.rig import Rig
 from calibrate.steer import LONGEST_STEP_S, gemms_for
 from calibrate.strategy import choose_strategy, may_lock
 from calibrate.sweep import Cell, Strategy, Sweep, require_clocks, spread_clocks
+from calibrate.window import NoEnergy
 from phasewatt import __version__
 
 WARM_UP_S = 20.0
@@ -211,7 +212,8 @@ class _Run:
             with suppress(OutOfMemory):
                 self.bench.prepare(self.design.first[0].point)
         self.rig.clock.sleep_s(self.campaign.pace.rest_s)
-        window = measure_idle(self.rig.sampler, self.rig.clock, self.campaign.pace.idle_s)
+        idle_s = self.campaign.pace.idle_s
+        window = _again(lambda: measure_idle(self.rig.sampler, self.rig.clock, idle_s))
         return Idle(when, window, self._moments(began_s))
 
     def _cell(self, cell: Cell, log: Log, was_c: float | None) -> Measured | Skipped:
@@ -224,7 +226,8 @@ class _Run:
             if gemms is None:
                 note = f"{cell.point}: a step longer than {LONGEST_STEP_S:g} s is not steered"
                 return Skipped(cell, "length", note, self._moments(began_s))
-            found = self._measure(cell, gemms, log.header.strategy)
+            strategy = log.header.strategy
+            found = _again(lambda: self._measure(cell, gemms, strategy))
         except OutOfMemory as error:
             return Skipped(cell, "memory", str(error), self._moments(began_s))
         return Measured(cell, found, self._moments(began_s))
@@ -270,6 +273,17 @@ class _Run:
 
     def _now_s(self) -> float:
         return self.rig.clock.now_s()
+
+
+Found = TypeVar("Found")
+
+
+def _again(attempt: Callable[[], Found]) -> Found:
+    """Return what ``attempt`` finds, at the second go if a hiccup of the machine cut the first."""
+    try:
+        return attempt()
+    except NoEnergy:
+        return attempt()
 
 
 def _finished(design: Design, log: Log) -> bool:

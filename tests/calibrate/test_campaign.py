@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from campaigns import SWEEP, campaign, run
 
+from calibrate import campaign as campaign_module
 from calibrate.bench import Engine
 from calibrate.campaign import design_of, run_campaign
 from calibrate.design import FEWEST_PER_SERIES
@@ -15,6 +16,7 @@ from calibrate.steer import GIVE_UP
 from calibrate.study import study_of, study_of_log
 from calibrate.sweep import Strategy, length
 from calibrate.twin import step_cost, twin_truth
+from calibrate.window import NoEnergy
 from model.calibration import dump, parse
 from model.provenance import Kind
 from model.work import Phase
@@ -303,3 +305,20 @@ def test_a_step_too_long_to_steer_is_measured_alone(tmp_path):
 def test_clocks_that_the_gpu_does_not_have_are_refused(tmp_path):
     with pytest.raises(BadOption, match=r"--sm-mhz: .* has no 1201 MHz; the nearest is 1200"):
         run(tmp_path / "x", campaign(30.0, sm_mhz=(1201,)))
+
+
+def test_a_window_that_a_hiccup_cut_is_measured_again_once(tmp_path, monkeypatch):
+    real, cut = campaign_module.measure_idle, []
+
+    def hiccup(*arguments):
+        if len(cut) < hiccups:
+            cut.append(arguments)
+            raise NoEnergy("the energy counter moved over 0.10 s of the window")
+        return real(*arguments)
+
+    monkeypatch.setattr(campaign_module, "measure_idle", hiccup)
+    hiccups = 1
+    assert run(tmp_path / "once", campaign(30.0, **TINY)).measured
+    hiccups = 3
+    with pytest.raises(NoEnergy, match="moved over"):
+        run(tmp_path / "twice", campaign(30.0, **TINY))

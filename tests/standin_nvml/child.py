@@ -139,8 +139,8 @@ def campaign() -> None:
     asked = Campaign(
         sweep=sweep,
         budget_s=60.0,
-        plan=MeasurePlan(settle_s=0.05, window_s=1.8, precision=0.5, min_repeats=1, max_repeats=1),
-        pace=Pace(warm_up_s=0.1, rest_s=0.0, idle_s=1.7),
+        plan=MeasurePlan(settle_s=0.05, window_s=2.2, precision=0.5, min_repeats=1, max_repeats=1),
+        pace=Pace(warm_up_s=0.1, rest_s=0.0, idle_s=2.2),
     )
     log = run_campaign(
         open_rig("0", 0), asked, Path(sys.argv[2]), lambda log, _: say(len(log.measured))
