@@ -196,7 +196,7 @@ def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estim
         within = within * np.outer(widen, widen)
         degrees = min(degrees, clusters - 1)
     covariance = np.zeros((theta.size, theta.size))
-    covariance[np.ix_(free, free)] = within
+    covariance[np.ix_(free, free)] = (within + within.T) / 2
     covariance[~told, ~told] = np.where(inside, theta, 0.0)[~told] ** 2
     gain = np.zeros((theta.size, sd.size))
     gain[free] = bread @ rows.T * (np.sqrt(weight) / sd)
@@ -222,8 +222,10 @@ def _inverse(rows: Array, assumed_sd: Array) -> Array:
     pull = np.diag(1 / assumed_sd)[np.isfinite(assumed_sd)]
     scaled = np.concatenate([rows, pull])
     norms = np.linalg.norm(scaled, axis=0)
-    unit = scaled / norms
-    return np.asarray(np.linalg.pinv(unit.T @ unit) / np.outer(norms, norms))
+    strengths, axes = np.linalg.eigh((scaled / norms).T @ (scaled / norms))
+    # A direction that the rows hardly show is very uncertain, not certain.
+    kept = np.maximum(strengths, 1e-12 * strengths.max(initial=1e-300))
+    return np.asarray((axes / kept) @ axes.T / np.outer(norms, norms))
 
 
 def _jackknife(rows: Array, misses: Array, bread: Array, which: NDArray[np.int64]) -> Array:

@@ -175,6 +175,19 @@ def test_one_kind_of_step_or_an_unknown_model_is_fitted_against_the_clock_alone(
     assert fit_study(told).curves[0].time.definition.parts is not None
 
 
+@pytest.mark.parametrize("models", [("llama-3.2-1b",), ("llama-3.2-1b", "llama-3.1-8b")])
+def test_an_untouched_gpu_gives_curves_at_its_own_clocks(models):
+    study = lock_study(0, models=models)
+    rows = study.measurements
+    calibration = fit_study(replace(study, measurements=rows.rows(rows.stock)))
+    assert parse(dump(calibration), "file") == calibration
+    for curves in calibration.curves:
+        clocks = np.array(curves.points.sm_mhz)
+        times = curves.time_s(curves.points.work(curves.phase), clocks)
+        assert times == pytest.approx(np.array(curves.points.time_s), rel=0.02)
+        assert curves.domain.sm_mhz == (clocks.min(), clocks.max())
+
+
 def test_too_few_points_are_one_line():
     study = lock_study(0, models=("llama-3.2-1b",))
     rows = study.measurements
