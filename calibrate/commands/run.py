@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -114,7 +113,7 @@ def command(
         sweep=sweep,
         budget_s=_duration_s("--budget", budget),
         plan=MeasurePlan(precision=sweep.precision),
-        command=shlex.join(["calibrate", *sys.argv[1:]]),
+        command=shlex.join(["calibrate", *click.get_current_context().obj]),
         force=force,
     )
     rig = open_rig(gpu, seed, sweep.shapes)
