@@ -188,7 +188,7 @@ def _telling(budget_s: float) -> Iterator["Told"]:
         shown = 0
         records = -1
 
-        def told(log: "Log", design: "Design") -> None:
+        def told(log: "Log", _design: "Design") -> None:
             nonlocal shown, records
             if records < 0:
                 note(f"clocks: {log.header.strategy} ({log.header.strategy_reason})")

@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate.bench import Engine
-from calibrate.design import FEWEST_PER_SERIES,
-    LOAD_S,
-    START_S, plan_design, repeat_s
+from calibrate.design import FEWEST_PER_SERIES, LOAD_S, START_S, plan_design, repeat_s
 from calibrate.gpu import ClockRange
 from calibrate.measure import MeasurePlan
 from calibrate.surrogate import spread, uncertainty, variance
