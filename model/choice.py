@@ -27,6 +27,10 @@ FOLDS = 5
 SIMPLER_WITHIN = 1.05
 """A structure with fewer numbers is kept when its hold-out error is within 5% of the best."""
 
+_BEYOND_DOUBT = 2.0
+"""Coefficients are the engine's until finer ones predict better by this many standard errors of
+the difference: numbers of each model's own describe it well and say nothing of the next."""
+
 _NOISE_ENOUGH = 1.6
 """A hold-out error this close to the measurements' own error leaves nothing to be won."""
 
@@ -69,7 +73,6 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
             continue
         # What becomes of launches is the engine's: a finer sharing does not change it.
         launches = (best.launch,) if best.launch is Launch.NONE else (best.launch, Launch.NONE)
-        best = field.best([best, replace(best, overlap=False)], sharing) or best
         while sharing is not Sharing.MODEL and not field.noise_is_reached():
             extras = [extra for extra in Extra if extra not in best.extras]
             richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
@@ -77,6 +80,7 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
             if better == best:
                 break
             best = better
+        field.attempt(Structure(ROOFLINES[replace(best, overlap=False)], sharing))
         if field.noise_is_reached():
             break
     return field.choice(f"time of {', '.join(dict.fromkeys(b.engine for b in rows.blocks))}")
@@ -189,6 +193,7 @@ class _Field:
 
     def __init__(self, rows: Rows, reference_mhz: float) -> None:
         self._rows = rows
+        self._kind = rows.configuration
         self._reference_mhz = reference_mhz
         self._attempted: set[tuple[str, bytes]] = set()
         self._tried: list[_Tried] = []
@@ -244,11 +249,31 @@ class _Field:
         return self._score(seen, typical) > SIMPLER_WITHIN * self._score(held, typical)
 
     def _leader(self, tried: Sequence[_Tried]) -> _Tried:
-        """Return the simplest of those whose error is close to the least."""
+        """Return the best of those that share most, or of finer ones that are clearly better."""
         typical = min(float(np.median(held)) for _, held in tried)
+        led = [self._simplest(alike, typical) for alike in _by_sharing(tried)]
+        leader = led[0]
+        for finer in led[1:]:
+            gain = self._score(leader[1], typical) - self._score(finer[1], typical)
+            if gain > _BEYOND_DOUBT * self._doubt(leader[1], finer[1], typical):
+                leader = finer
+        return leader
+
+    def _simplest(self, tried: Sequence[_Tried], typical: float) -> _Tried:
+        """Return the simplest of those whose error is close to the least."""
         scores = [self._score(held, typical) for _, held in tried]
         close = [i for i, score in enumerate(scores) if score <= SIMPLER_WITHIN * min(scores)]
         return tried[min(close, key=lambda i: (tried[i][0].size, scores[i]))]
+
+    def _doubt(self, errors: Array, best: Array, typical: float) -> float:
+        """Return the standard error of how much larger ``errors`` are, by kinds of step."""
+        most = _OUTLIER * typical
+        larger = np.minimum(errors, most) - np.minimum(best, most)
+        larger = self._weight * (larger - np.average(larger, weights=self._weight))
+        sums = np.bincount(self._kind, weights=larger)
+        kinds = max(np.unique(self._kind).size, 2)
+        variance = float(sums @ sums) * kinds / (kinds - 1)
+        return math.sqrt(variance) / float(self._weight.sum())
 
     def _score(self, errors: Array, typical: float) -> float:
         counted = np.minimum(errors, _OUTLIER * typical)
@@ -262,6 +287,12 @@ def _shows_floor(solution: Solution) -> bool:
         return True
     lowest = float(solution.rows.sm_mhz.min()) / solution.reference_mhz
     return float(solution.coefficients(0)[names.index("knee")]) > ONE_CLOCK * lowest
+
+
+def _by_sharing(tried: Sequence[_Tried]) -> list[list[_Tried]]:
+    """Part what was tried by who shares coefficients, from all steps to each model's."""
+    kinds = [[one for one in tried if one[0].structure.sharing is kind] for kind in Sharing]
+    return [kind for kind in kinds if kind]
 
 
 def _clock_parts(sm_mhz: Array) -> NDArray[np.int64]:

@@ -18,9 +18,14 @@ from model.work import Array
 
 
 class Launch(StrEnum):
-    """What becomes of the time that the host takes to launch a step's kernels."""
+    """What becomes of the time that launching a step's kernels takes.
+
+    The host's own time knows no clock of the GPU. Kernels that a graph replays start one after the
+    other on the device, and part of that latency goes by its clock: ``CLOCKED``.
+    """
 
     SERIAL = "serial launch"
+    CLOCKED = "clocked launch"
     OVERLAPPED = "overlapped launch"
     NONE = "no launch"
 
@@ -136,7 +141,8 @@ def _columns(terms: Roofline) -> list[_Column]:
     if not terms.one_bandwidth:
         weights = ("weight_bytes_per_s", "weight_clock_share")
         cache = ("kv_bytes_per_s", "kv_clock_share")
-    columns = [] if terms.launch is Launch.NONE else [_Column("launch_s", None, "launch")]
+    share = "launch_clock_share" if terms.launch is Launch.CLOCKED else None
+    columns = [] if terms.launch is Launch.NONE else [_Column("launch_s", share, "launch")]
     columns.append(_Column(*weights, "memory"))
     if cache != weights:
         columns.append(_Column(*cache, "memory"))

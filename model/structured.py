@@ -246,10 +246,13 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
         return matrix
 
     known = np.where(np.isfinite(rows.error), rows.error, 0.0)
-    assumed_mean, assumed_sd = np.zeros(numbers), np.full(numbers, np.inf)
-    if rows.sm_mhz.max() < ONE_CLOCK * rows.sm_mhz.min():
-        pairs = [c.assumed or (0.0, np.inf) for c in form.coefficients]
-        assumed_mean[index], assumed_sd[index] = np.array(pairs).T
+    moved = _clock_moved(rows)
+    pairs = [
+        c.assumed if c.assumed is not None and (c.of_gpu or not moved) else (0.0, np.inf)
+        for c in form.coefficients
+    ]
+    assumed_mean, assumed_sd = np.empty(numbers), np.empty(numbers)
+    assumed_mean[index], assumed_sd[index] = np.array(pairs).T
     return Problem(
         residuals,
         jacobian,
@@ -261,6 +264,15 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
         assumed_mean,
         assumed_sd,
     )
+
+
+def _clock_moved(rows: Rows) -> bool:
+    """Whether any one kind of step ran at two clocks: else nothing tells what the clock does."""
+    kinds = int(rows.configuration.max()) + 1
+    low, high = np.full(kinds, np.inf), np.zeros(kinds)
+    np.minimum.at(low, rows.configuration, rows.sm_mhz)
+    np.maximum.at(high, rows.configuration, rows.sm_mhz)
+    return bool(np.any(high > ONE_CLOCK * low))
 
 
 def _reciprocal(form: Form) -> NDArray[np.bool_]:
