@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.activity import ACTIVITY_FORMS
 from model.curves import FitErrors, FittedForm, lower_root
 from model.diagnostics import diagnose
-from model.roofline import ROOFLINES, Extra, Launch, Roofline
+from model.roofline import EXTRA_COEFFICIENTS, ROOFLINES, Extra, Launch, Roofline
 from model.shape import Activity
 from model.structured import LUCKY, ONE_CLOCK, Rows, Sharing, Solution, Structure, fit_structure
 from model.work import Array, Work
@@ -30,6 +30,9 @@ SIMPLER_WITHIN = 1.05
 _BEYOND_DOUBT = 2.0
 """Coefficients are the engine's until finer ones predict better by this many standard errors of
 the difference: numbers of each model's own describe it well and say nothing of the next."""
+
+_TOLD = 1.0
+"""An extra term is shown by a coefficient of more than this many times its standard error."""
 
 _NOISE_ENOUGH = 1.6
 """A hold-out error this close to the measurements' own error leaves nothing to be won."""
@@ -218,7 +221,7 @@ class _Field:
             return
         self._attempted.add(key)
         solution = fit_structure(structure, self._rows, self._reference_mhz)
-        shown = solution.estimate.determined and _shows_floor(solution)
+        shown = solution.estimate.determined and _shows_floor(solution) and _shows_extras(solution)
         if shown and not self._is_beaten(solution):
             self._tried.append((solution, holdout(solution)))
 
@@ -281,12 +284,30 @@ class _Field:
 
 
 def _shows_floor(solution: Solution) -> bool:
-    """Whether more than one clock lies below the knee, where there is one: else it is invented."""
+    """Whether more than one clock lies below the knee, where there is one: else it is invented.
+
+    So is one that no kind of step crossed, as each ran at one clock only.
+    """
     names = solution.structure.form.names
     if "knee" not in names:
         return True
+    if not solution.rows.clock_moved:
+        return False
     lowest = float(solution.rows.sm_mhz.min()) / solution.reference_mhz
     return float(solution.coefficients(0)[names.index("knee")]) > ONE_CLOCK * lowest
+
+
+def _shows_extras(solution: Solution) -> bool:
+    """Whether the rows tell each extra term's coefficient from nought."""
+    estimate = solution.estimate
+    for column, name in enumerate(solution.structure.form.names):
+        if name in EXTRA_COEFFICIENTS:
+            numbers = np.unique(solution.index[:, column])
+            sd = np.sqrt(np.diag(estimate.covariance)[numbers])
+            told = estimate.free[numbers] & (_TOLD * sd < np.abs(estimate.theta[numbers]))
+            if not np.all(told):
+                return False
+    return True
 
 
 def _by_sharing(tried: Sequence[_Tried]) -> list[list[_Tried]]:

@@ -208,6 +208,11 @@ _RATES = {
 """Rates at the reference clock. The upper bounds are far above any hardware: a rate that rests on
 one belongs to a term that the points do not show."""
 
+EXTRA_COEFFICIENTS = frozenset(
+    {"attention_flops_per_s", "tile_tokens", "activation_bytes_per_s", "walked_tokens_per_s"}
+)
+"""What the extra terms are measured by: where one is not told, its term is not shown."""
+
 _TILE = Coefficient("tile_tokens", "1", 0.0, 4096.0, "tokens that unfilled tiles add to a step")
 
 _FIRST_TILE = 32.0
@@ -286,7 +291,8 @@ def _formula(terms: Roofline) -> str:
     if Extra.TILES in terms.extras:
         compute += ", gemm for tile_tokens more"
     device = f"(({memory})^p + ({compute})^p)^(1/p)" if terms.overlap else f"{memory} + {compute}"
-    shared = "each term times 1 - s + s/x"
+    clocked = terms.launch in (Launch.CLOCKED, Launch.NONE)
+    shared = f"each term {'' if clocked else 'but launches '}times 1 - s + s/x"
     if terms.launch is Launch.NONE:
         return f"T = {device}, {shared}"
     if terms.launch is Launch.OVERLAPPED:
