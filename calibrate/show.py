@@ -8,11 +8,14 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from calibrate.walls import as_text, as_values, walls
 from model.calibration import Calibration
 from model.curves import Curves, FittedForm
+from model.shape import Coefficient
 from model.work import Phase
 
 
@@ -34,8 +37,9 @@ def describe(calibration: Calibration) -> dict[str, Any]:
                 "governor_limit_w": curves.governor_limit_w,
                 "time": _form(curves.time),
                 "power": _form(curves.power),
+                "regimes": as_values(found),
             }
-            for curves in calibration.curves
+            for curves, found in zip(calibration.curves, walls(calibration), strict=True)
         ],
     }
 
@@ -51,6 +55,9 @@ def print_calibration(console: Console, calibration: Calibration, verbose: bool 
     console.print(f"power limit {gpu.power_limit_w:g} W, idle {idle}\n")
     console.print(_errors(calibration))
     console.print("hold-out: mean absolute error of points that the fit did not see (MAPE)")
+    console.print()
+    console.print(_regimes(calibration))
+    console.print("what sets the pace at the highest calibrated clock, as the size grows")
     console.print()
     console.print("coefficients, each with the half-width of its 95% interval", style="italic")
     _print_coefficients(console, calibration, verbose)
@@ -70,11 +77,9 @@ def print_calibration(console: Console, calibration: Calibration, verbose: bool 
 
 
 def _errors(calibration: Calibration) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    for name in ("model", "engine", "phase"):
-        table.add_column(name, overflow="fold")
+    table = _table(calibration)
     for name in ("SM MHz", "batch", "tokens", "points", "time\nhold-out", "power\nhold-out"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for curves in calibration.curves:
         table.add_row(
             curves.model,
@@ -88,6 +93,36 @@ def _errors(calibration: Calibration) -> Table:
             f"{curves.power.errors.holdout_mape:.2%}",
         )
     return table
+
+
+def _regimes(calibration: Calibration) -> Table:
+    """Return a table of how each series' regime changes with batch, at each end of its lengths."""
+    table = _table(calibration)
+    table.add_column("tokens", justify="right", no_wrap=True)
+    table.add_column("batch", justify="right", no_wrap=True)
+    table.add_column("regime")
+    for curves, found in zip(calibration.curves, walls(calibration), strict=True):
+        series = (curves.model, curves.engine, curves.phase.value)
+        for edge in found.edges:
+            if edge.along == "batch":
+                sizes = f"{edge.fixed:,.0f}", _span((edge.start, edge.end))
+                table.add_row(*series, *sizes, as_text(edge))
+        if not found.edges:
+            table.add_row(*series, "", "", "no calibrated clock holds under the power limit")
+    return table
+
+
+def _table(calibration: Calibration) -> Table:
+    """Return a table that begins with the series; models are folded beyond 24 characters only."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    longest = max((len(curves.model) for curves in calibration.curves), default=0)
+    table.add_column("model", overflow="fold", min_width=min(longest, _UNFOLDED))
+    for name in ("engine", "phase"):
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+_UNFOLDED = 24
 
 
 def _print_coefficients(console: Console, calibration: Calibration, verbose: bool) -> None:
@@ -110,8 +145,8 @@ def _print_coefficients(console: Console, calibration: Calibration, verbose: boo
             rows.add_row(
                 "",
                 coefficient.name,
-                _number(float(form.theta[index])),
-                f"+- {_number(half)}" if half else "on its bound",
+                _number(_rested(form, index)),
+                "on its bound" if _on_bound(form, index) else f"+- {_number(half)}",
                 coefficient.unit,
                 coefficient.meaning,
             )
@@ -146,6 +181,7 @@ def _form(form: FittedForm) -> dict[str, Any]:
                 "meaning": c.meaning,
                 "value": float(form.theta[i]),
                 "half_width_95": float(half[i]),
+                "on_bound": _on_bound(form, i),
             }
             for i, c in enumerate(form.definition.coefficients)
         ],
@@ -153,6 +189,26 @@ def _form(form: FittedForm) -> dict[str, Any]:
         "errors": asdict(form.errors),
         "diagnostics": asdict(form.diagnostics),
     }
+
+
+def _on_bound(form: FittedForm, index: int) -> bool:
+    """Whether a coefficient rests on its bound, or lies so near that rounding alone parts them."""
+    known: Coefficient = form.definition.coefficients[index]
+    value, room = float(form.theta[index]), _ROUNDING * (known.upper - known.lower)
+    resting = value - known.lower <= room or known.upper - value <= room
+    return resting or not float(form.covariance_matrix[index, index])
+
+
+def _rested(form: FittedForm, index: int) -> float:
+    """Return a coefficient, or the bound that it rests on but for rounding."""
+    known, value = form.definition.coefficients[index], float(form.theta[index])
+    if not _on_bound(form, index):
+        return value
+    return min((known.lower, known.upper), key=lambda bound: abs(value - bound))
+
+
+_ROUNDING = 1e-12
+"""Of the range between its bounds; far below any coefficient that points could tell."""
 
 
 def _lengths(curves: Curves) -> tuple[float, float]:

@@ -133,6 +133,7 @@ _SLOPES = np.arange(0.0, 2.51, 0.05)
 
 Published: A100 1.24, RTX 3090 about 1.5, H100 0.5 to 1."""
 
+
 def _gemm_power(
     mixtures: Mixtures, error_w: Array, power_limit_w: float
 ) -> tuple[Array, Array, float]:
@@ -187,7 +188,7 @@ def _solve(rows: Array, power_w: Array, error_w: Array, beliefs: tuple[Array, Ar
     across = weighted.transpose(0, 2, 1)
     normal = across @ weighted + believed.T @ believed
     right = across @ target + believed.T @ belief
-    covariance = np.linalg.inv(normal)
+    covariance = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     theta = np.einsum("vij,vj->vi", covariance, right)
     misfit = np.sum(((weighted @ theta[:, :, None])[:, :, 0] - target) ** 2, axis=1)
     misfit += np.sum((theta @ believed.T - belief) ** 2, axis=1)

@@ -75,6 +75,9 @@ class Gpu:
         one would draw more. Shape: that of the work, or of the requested clocks where power does
         not depend on the work.
 
+        A load that draws more than the limit at the lowest calibrated clock, but no more than the
+        power's own error could be, is held there.
+
         Raises:
             OutOfRange: the clock that would hold lies outside the calibrated domain.
         """
@@ -86,7 +89,9 @@ class Gpu:
             np.asarray(requested_mhz, dtype=np.float64), np.empty(work.shape)
         )
         at_bottom_w = curves.power_w(work, low)
-        if np.any(at_bottom_w > limit_w):
+        if np.any(at_bottom_w > limit_w) and _clearly_above(
+            curves, work, low, at_bottom_w, limit_w
+        ):
             raise OutOfRange(
                 f"a power limit of {limit_w:g} W is below the {float(at_bottom_w.max()):.1f} W "
                 f"that {curves.phase} of {curves.model} draws at {low:g} MHz, its lowest "
@@ -102,6 +107,17 @@ class Gpu:
         uncapped_above = (asked > high) & ~capped
         curves.require_clock(np.where(uncapped_above, asked, settled))
         return settled
+
+
+_Z_95 = 1.96
+
+
+def _clearly_above(
+    curves: Curves, work: Work, sm_mhz: float, power_w: Array, limit_w: float
+) -> bool:
+    """Whether any power is above the limit by more than its 95% interval."""
+    reach = _Z_95 * curves.power_relative_sd(work, sm_mhz)
+    return bool(np.any(power_w > limit_w * np.exp(reach)))
 
 
 def _clock_at_power(curves: Curves, work: Work, limit_w: float, low: float, high: Array) -> Array:

@@ -23,6 +23,7 @@ _FIRST_SCALE = 0.02
 """Relative residual from which on the first pass counts a row linearly, not squared."""
 
 _PASSES = 3
+_HALVINGS = 24
 _RANK = 3e-4
 """Effects of two numbers that differ by less than this are one effect: telling them apart would
 multiply the error of the points by thousands."""
@@ -163,7 +164,7 @@ def _scattered(residuals: Array, error: Array) -> Array:
     low, high = 1e-9, max(1.4826 * float(np.median(np.abs(residuals))), 2e-9)
     if np.all(error > 0) and spread(low) <= 1:
         return error
-    for _ in range(40):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if spread(middle) > 1 else (low, middle)
     return np.asarray(np.hypot(error, high))
@@ -184,7 +185,6 @@ def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estim
     unseen = 1 / np.maximum(norms, 1 / np.maximum(np.abs(problem.upper), 1e-300))
     room = 1e-6 * np.maximum(np.abs(theta), np.minimum(unseen, 1e-3 * problem.upper))
     low, high = theta <= problem.lower + room, theta >= problem.upper - room
-    theta = np.where(low, problem.lower, np.where(high, problem.upper, theta))
     inside = ~(low | high)
     free = told & inside
     rows = slopes[:, free]
