@@ -37,6 +37,9 @@ _TOLD = 1.0
 _NOISE_ENOUGH = 1.6
 """A hold-out error this close to the measurements' own error leaves nothing to be won."""
 
+_HOSTED = frozenset({"eager"})
+"""Engines whose launches wait for the host, whose time knows no clock of the GPU."""
+
 _OUTLIER = 10.0
 """An error counts at most this many times the median error of the best candidate."""
 
@@ -68,7 +71,8 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
         BadTable: the rows determine none.
     """
     field = _Field(rows, reference_mhz)
-    launches = tuple(Launch)
+    hosted = all(block.engine in _HOSTED for block in rows.blocks)
+    launches = tuple(one for one in Launch if not (hosted and one is Launch.CLOCKED))
     for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
         plain = [Roofline(launch, one) for launch, one in product(launches, (False, True))]
         best = field.best(plain, sharing)

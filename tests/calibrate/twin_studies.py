@@ -29,8 +29,11 @@ def points(models, engines=(Engine.CUDA_GRAPH,), decodes=DECODES, prefills=PREFI
 
 
 def lock_study(seed, models=("llama-3.2-1b", "llama-3.1-8b", "qwen2.5-14b"), gpu="h100", **kinds):
-    """Every point at every clock; the power cap may hold a lower one, which is then filed."""
-    truth = twin_truth(gpu)
+    """Every point at every clock; the power cap may hold a lower one, which is then filed.
+
+    ``gpu`` is the name of a twin or a truth of one's own.
+    """
+    truth = twin_truth(gpu) if isinstance(gpu, str) else gpu
     rows = []
     for point in points(models, **kinds):
         step = step_cost(point)

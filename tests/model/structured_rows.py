@@ -17,6 +17,7 @@ TRUTH = {
     "gemm_flops_per_s": 600e12,
     "attention_flops_per_s": 200e12,
     "tile_tokens": 200.0,
+    "launch_clock_share": 0.6,
     "weight_clock_share": 0.25,
     "memory_clock_share": 0.25,
     "kv_clock_share": 0.5,

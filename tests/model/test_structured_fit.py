@@ -34,6 +34,7 @@ def half_widths(solution, block=0):
     [
         Roofline(),
         Roofline(Launch.OVERLAPPED),
+        Roofline(Launch.CLOCKED),
         Roofline(Launch.NONE, one_bandwidth=True),
         Roofline(extras=frozenset({Extra.ATTENTION, Extra.ACTIVATIONS})),
         Roofline(extras=frozenset({Extra.WALK, Extra.TILES})),
