@@ -104,7 +104,7 @@ Assumed, and small: how far GEMMs differ between mixtures is found and used."""
 DIFFERENCES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
 """Relative standard deviations of the GEMM's power about its own curve that are tried.
 
-Runs of GEMMs are short or long, and the clock moves within them: one H100 showed 0.03 to 0.05."""
+Runs of GEMMs are short or long, and the clock moves within them: two H100 showed 0.02 and 0.03."""
 
 STATIC_SHARE = (0.25, 0.15)
 """Mean and standard deviation, over the power limit, of what static power a board may have.
