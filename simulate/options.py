@@ -14,6 +14,7 @@ import traces
 from model.calibration import Calibration, shipped_names
 from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption
+from simulate.batching import BLOCK_TOKENS, MAX_BATCHED_TOKENS, MAX_SEQUENCES, parse_batching
 from simulate.fleet import Routing
 from simulate.metrics import parse_seconds, parse_slo
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
@@ -66,6 +67,31 @@ _FLEET: tuple[Option, ...] = (
         default=Arrivals.TRACE.value,
         show_default=True,
         help="As in the trace, or all at once.",
+    ),
+    click.option(
+        "--batching",
+        default="none",
+        show_default=True,
+        metavar="MODE",
+        help="What a replica serves together: none, static:N or continuous.",
+    ),
+    click.option(
+        "--max-batched-tokens",
+        type=int,
+        metavar="N",
+        help=f"Tokens of one step of continuous batching. [default: {MAX_BATCHED_TOKENS}]",
+    ),
+    click.option(
+        "--max-num-seqs",
+        type=int,
+        metavar="N",
+        help=f"Requests that run at once in it. [default: {MAX_SEQUENCES}]",
+    ),
+    click.option(
+        "--kv-blocks",
+        type=int,
+        metavar="N",
+        help=f"KV-cache blocks of {BLOCK_TOKENS} tokens; reckoned from the GPU if absent.",
     ),
     click.option(
         "--switch-latency",
@@ -140,6 +166,12 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         replicas=_replicas(given["replicas"]),
         routing=Routing(given["routing"]),
         arrivals=arrivals,
+        batching=parse_batching(
+            given["batching"],
+            given["max_batched_tokens"],
+            given["max_num_seqs"],
+            given["kv_blocks"],
+        ),
         switch_latency_s=_span_s("--switch-latency", given["switch_latency"]),
         min_dwell_s=_span_s("--min-dwell", given["min_dwell"]),
         idle_power_w=given["idle_power_w"],
