@@ -44,8 +44,10 @@ from phasewatt import __version__
 WARM_UP_S = 20.0
 """How long the first point runs before it is measured: a board warms within tens of seconds."""
 
-COLDER_C = 3.0
-"""A die that is colder than at the end of the last record by this much is warmed up again."""
+COLDER_C = 25.0
+"""A die that is colder than at the end of the last record by this much has rested, and is warmed up
+again. A change of load alone moves an H100 by up to 20 K within seconds (November 2026), which
+:mod:`calibrate.heat` takes out of the power."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ achieved, steps that GEMMs steered with the power that is their own, and what a 
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from calibrate.gpu import Kind as GpuKind
 from calibrate.heat import Leakage, leakage
 from calibrate.log import BadLog, Header, Log, Measured, read_log
-from calibrate.measure import Z_95
+from calibrate.measure import Z_95, Measurement
 from calibrate.measurements import Measurements, Study
 from calibrate.steer import GIVE_UP, Mixtures, StepPowers, step_powers
 from calibrate.sweep import Strategy
@@ -88,10 +89,30 @@ def _columns(records: tuple[Measured, ...], powers: StepPowers) -> Measurements:
         context_tokens=_array([point.context_tokens for point in points]),
         time_s=_array([m.time_s.value for m in found]),
         power_w=powers.power_w,
-        time_error=_array([m.time_s.error / m.time_s.value for m in found]),
+        time_error=_time_errors(found),
         power_error=_error_in_a_fit(powers),
         stock=np.array([r.cell.sm_mhz is None and r.cell.gemm_ratio == 0 for r in records]),
     )
+
+
+_SHARED_FREEDOM = 4.0
+"""Degrees of freedom with which the scatter of all points speaks for the scatter of one."""
+
+
+def _time_errors(found: list[Measurement]) -> Array:
+    """Return relative standard errors of times; the scatter of all points speaks for each.
+
+    Two windows of a point say little about how far a third would lie from them.
+    """
+    counts = _array([len(m.windows) for m in found])
+    own = _array([float(np.var([w.time_s / m.time_s.value for w in m.windows])) for m in found])
+    squares = counts * own
+    freedom = counts - 1
+    shared = squares.sum() / max(freedom.sum(), 1.0)
+    variance = (squares + _SHARED_FREEDOM * shared) / (freedom + _SHARED_FREEDOM)
+    told = _array([m.time_s.error / m.time_s.value for m in found])
+    within = np.where(freedom > 0, 0.0, told)
+    return np.asarray(np.maximum(np.sqrt(variance / counts), within))
 
 
 def _error_in_a_fit(powers: StepPowers) -> Array:
@@ -199,5 +220,5 @@ def _notes(log: Log, powers: StepPowers) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _array(values: list[float]) -> Array:
+def _array(values: Sequence[float]) -> Array:
     return np.array(values, dtype=np.float64)

@@ -17,7 +17,7 @@ from model.curves import FitErrors, FittedForm, lower_root
 from model.diagnostics import diagnose
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
 from model.shape import Activity
-from model.structured import LUCKY, Rows, Sharing, Solution, Structure, fit_structure
+from model.structured import LUCKY, ONE_CLOCK, Rows, Sharing, Solution, Structure, fit_structure
 from model.work import Array, Work
 from phasewatt.errors import BadTable
 
@@ -213,7 +213,8 @@ class _Field:
             return
         self._attempted.add(key)
         solution = fit_structure(structure, self._rows, self._reference_mhz)
-        if solution.estimate.determined and not self._is_beaten(solution):
+        shown = solution.estimate.determined and _shows_floor(solution)
+        if shown and not self._is_beaten(solution):
             self._tried.append((solution, holdout(solution)))
 
     def noise_is_reached(self) -> bool:
@@ -252,6 +253,15 @@ class _Field:
     def _score(self, errors: Array, typical: float) -> float:
         counted = np.minimum(errors, _OUTLIER * typical)
         return float(np.average(counted, weights=self._weight))
+
+
+def _shows_floor(solution: Solution) -> bool:
+    """Whether more than one clock lies below the knee, where there is one: else it is invented."""
+    names = solution.structure.form.names
+    if "knee" not in names:
+        return True
+    lowest = float(solution.rows.sm_mhz.min()) / solution.reference_mhz
+    return float(solution.coefficients(0)[names.index("knee")]) > ONE_CLOCK * lowest
 
 
 def _clock_parts(sm_mhz: Array) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ _STEP = 1e-6
 LUCKY = 0.4
 """Few repeats may agree by luck: no row counts for more than those at this quantile of errors."""
 
-_ONE_CLOCK = 1.05
+ONE_CLOCK = 1.05
 """Clocks within this factor are one clock: they tell nothing of what the clock changes."""
 
 
@@ -247,7 +247,7 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
 
     known = np.where(np.isfinite(rows.error), rows.error, 0.0)
     assumed_mean, assumed_sd = np.zeros(numbers), np.full(numbers, np.inf)
-    if rows.sm_mhz.max() < _ONE_CLOCK * rows.sm_mhz.min():
+    if rows.sm_mhz.max() < ONE_CLOCK * rows.sm_mhz.min():
         pairs = [c.assumed or (0.0, np.inf) for c in form.coefficients]
         assumed_mean[index], assumed_sd[index] = np.array(pairs).T
     return Problem(

@@ -27,8 +27,10 @@ class Commands(click.Group):
     """A click group whose commands end with one line and exit code 2 on a user error or Ctrl-C."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command; see :class:`click.Group`."""
+        """Run the command; see :class:`click.Group`. Its context holds the words as typed."""
         kwargs["standalone_mode"] = False
+        typed = args[0] if args else kwargs.get("args")
+        kwargs.setdefault("obj", sys.argv[1:] if typed is None else list(typed))
         _terminate_like_ctrl_c()
         try:
             result = super().main(*args, **kwargs)

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -114,10 +113,11 @@ def command(
         sweep=sweep,
         budget_s=_duration_s("--budget", budget),
         plan=MeasurePlan(precision=sweep.precision),
-        command=shlex.join(["calibrate", *sys.argv[1:]]),
+        command=shlex.join(["calibrate", *click.get_current_context().obj]),
         force=force,
     )
     rig = open_rig(gpu, seed, sweep.shapes)
+    _require_budget(rig, campaign)
     if dry_run:
         _print_plan(rig, campaign, as_json)
         return
@@ -125,6 +125,19 @@ def command(
         raise BadOption("-o: expected a file to write the calibration to, or --dry-run")
     _require_place(output)
     _measure_and_fit(rig, campaign, log_path or output.with_suffix(".run.jsonl"), output, as_json)
+
+
+def _require_budget(rig: "Rig", campaign: "Campaign") -> None:
+    from calibrate.campaign import design_of
+    from calibrate.strategy import expected_strategy
+
+    strategy, _ = expected_strategy(rig.gpu, campaign.sweep.strategy)
+    needed_s = design_of(rig, campaign, strategy).first_time_s
+    if needed_s > campaign.budget_s:
+        raise BadOption(
+            f"--budget: found {_span(campaign.budget_s)}; the fewest points that can be fitted "
+            f"take about {_span(needed_s)}: pass more, or fewer models, engines or phases"
+        )
 
 
 class Interrupted(UserError):
@@ -175,17 +188,12 @@ def _telling(budget_s: float) -> Iterator["Told"]:
         shown = 0
         records = -1
 
-        def told(log: "Log", design: "Design") -> None:
+        def told(log: "Log", _design: "Design") -> None:
             nonlocal shown, records
             if records < 0:
                 note(f"clocks: {log.header.strategy} ({log.header.strategy_reason})")
                 if log.records:
                     note(f"resuming after {len(log.measured)} points")
-                if design.first_time_s > budget_s:
-                    note(
-                        "the smallest design takes about "
-                        f"{_span(design.first_time_s)}, longer than the budget of {_span(budget_s)}"
-                    )
             elif log.records and log.records[-1].record == "skipped":
                 note(log.records[-1].note)
             records = len(log.records)

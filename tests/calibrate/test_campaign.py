@@ -322,3 +322,14 @@ def test_a_window_that_a_hiccup_cut_is_measured_again_once(tmp_path, monkeypatch
     hiccups = 3
     with pytest.raises(NoEnergy, match="moved over"):
         run(tmp_path / "twice", campaign(30.0, **TINY))
+
+
+def test_errors_of_time_are_those_of_the_scatter_of_all_points(logs):
+    """A point of two windows that agree by chance is not held for surer than its neighbours."""
+    rows = study_of(logs[Strategy.LOCK][1]).measurements
+    off = []
+    for index, record in enumerate(logs[Strategy.LOCK][1].measured):
+        true_s = TRUTH.true_time_s(step_cost(record.cell.point), float(rows.sm_mhz[index]))
+        off.append((rows.time_s[index] / true_s - 1) / rows.time_error[index])
+    assert 0.6 < np.sqrt(np.mean(np.square(off))) < 1.5
+    assert rows.time_error.max() < 4 * rows.time_error.min()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibrate.bench import Engine
-from calibrate.design import FEWEST_PER_SERIES, plan_design, repeat_s
+from calibrate.design import FEWEST_PER_SERIES, LOAD_S, START_S, plan_design, repeat_s
 from calibrate.gpu import ClockRange
 from calibrate.measure import MeasurePlan
 from calibrate.surrogate import spread, uncertainty, variance
@@ -94,7 +94,8 @@ def test_a_larger_budget_begins_with_more():
     small, large = designed(sweep, 60.0), designed(sweep, 1800.0)
     assert len(small.first) == 2 * FEWEST_PER_SERIES
     assert len(large.first) > len(small.first)
-    assert small.first_time_s == pytest.approx(len(small.first) * repeat_s(PLAN) + 30)
+    cells_s = len(small.first) * repeat_s(PLAN)
+    assert small.first_time_s == pytest.approx(START_S + LOAD_S + cells_s)
 
 
 def test_seven_clocks_fit_into_the_smallest_block():

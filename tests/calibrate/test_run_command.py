@@ -39,7 +39,7 @@ def failed(*arguments):
 
 def test_a_twin_becomes_a_calibration_and_a_log_beside_it(tmp_path):
     output = tmp_path / "calibration.json"
-    result = called("run", *SMALL, "--budget", "2m", "-o", output)
+    result = called("run", *SMALL, "--budget", "5m", "-o", output)
     assert result.exit_code == 0, result.stderr
     assert "twin h100 (simulated, invented truth)" in result.stdout
     assert "clocks: lock (the driver let us lock the SM clock)" in result.stderr
@@ -49,7 +49,7 @@ def test_a_twin_becomes_a_calibration_and_a_log_beside_it(tmp_path):
     log = read_log(tmp_path / "calibration.run.jsonl")
     assert log.header.command.startswith("calibrate ")
 
-    again = called("run", *SMALL, "--budget", "2m", "-o", output, "--json")
+    again = called("run", *SMALL, "--budget", "5m", "-o", output, "--json")
     assert again.exit_code == 0
     document = json.loads(again.stdout)
     assert document["run"]["points"] == len(log.measured)
@@ -59,7 +59,7 @@ def test_a_twin_becomes_a_calibration_and_a_log_beside_it(tmp_path):
 
 def test_a_log_is_fitted_by_calibrate_fit_to_the_same_bytes(tmp_path):
     output, fitted = tmp_path / "calibration.json", tmp_path / "fitted.json"
-    assert called("run", *SMALL, "--clocks", "steer", "--budget", "2m", "-o", output).exit_code == 0
+    assert called("run", *SMALL, "--clocks", "steer", "--budget", "5m", "-o", output).exit_code == 0
     assert called("fit", tmp_path / "calibration.run.jsonl", "-o", fitted).exit_code == 0
     assert fitted.read_bytes() == output.read_bytes()
 
@@ -76,7 +76,7 @@ def test_a_model_of_ones_own_is_measured_by_its_shape(tmp_path, monkeypatch):
         "vocab_size": 32000,
     }
     Path("config.json").write_text(json.dumps(shape))
-    arguments = [*SMALL, "--models", "config.json", "--budget", "1m", "-o", "small.json"]
+    arguments = [*SMALL, "--models", "config.json", "--budget", "5m", "-o", "small.json"]
     assert called("run", *arguments).exit_code == 0
     calibration = load(tmp_path / "small.json")
     assert calibration.models == ("config.json",)
@@ -85,7 +85,7 @@ def test_a_model_of_ones_own_is_measured_by_its_shape(tmp_path, monkeypatch):
 
 def test_a_dry_run_prints_the_plan_and_measures_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plan = called("run", *SMALL, "--budget", "3m", "--dry-run")
+    plan = called("run", *SMALL, "--budget", "5m", "--dry-run")
     assert plan.exit_code == 0
     assert "estimated: " in plan.stdout
     assert "llama-3.2-1b cuda-graph decode 64 x 1024 bfloat16 at 690 MHz" in plan.stdout
@@ -108,6 +108,7 @@ def test_a_dry_run_prints_the_plan_and_measures_nothing(tmp_path, monkeypatch):
         (["--batches", "1,x"], "--batches: found 'x'; expected whole numbers between commas"),
         (["--batches", "1,,2"], "--batches: found '1,,2'; expected words between commas"),
         (["--budget", "20"], "--budget: found '20'; expected a duration such as 90s, 20m or 1h"),
+        (["--budget", "1m"], "--budget: found 1 min 0 s; the fewest points that can be fitted"),
         (["--budget", "0s"], "--budget: found '0s'; expected a duration"),
         (["--precision", "x"], "--precision: found 'x'; expected a share such as 2% or 0.02"),
         (["--precision", "200%"], "--precision: found 2; expected between 0 and 1"),
@@ -162,12 +163,12 @@ def test_ctrl_c_says_how_to_resume_and_the_next_call_does(tmp_path, monkeypatch)
         return Wrapped()
 
     monkeypatch.setattr(run_module, "_telling", telling)
-    result = called("run", *SMALL, "--budget", "1m", "-o", output)
+    result = called("run", *SMALL, "--budget", "5m", "-o", output)
     assert result.exit_code == 2
     log_path = tmp_path / "calibration.run.jsonl"
     assert f"interrupted; run the same command again to resume from {log_path}" in result.stderr
     assert not output.exists()
-    again = called("run", *SMALL, "--budget", "1m", "-o", output)
+    again = called("run", *SMALL, "--budget", "5m", "-o", output)
     assert again.exit_code == 0
     assert "resuming after 3 points" in again.stderr
     assert output.exists()
@@ -198,6 +199,6 @@ def test_the_output_is_whole_or_not_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    line = called("run", *SMALL, "--budget", "30s", "-o", output).stderr.splitlines()[-1]
+    line = called("run", *SMALL, "--budget", "5m", "-o", output).stderr.splitlines()[-1]
     assert line == f"error: {output}: cannot write: No space left on device"
     assert not output.exists()

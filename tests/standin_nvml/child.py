@@ -160,6 +160,13 @@ def campaign() -> None:
     )
 
 
+def command() -> None:
+    """Run ``calibrate`` with the rest of argv, as a user would."""
+    from calibrate.cli import main
+
+    main(sys.argv[2:])
+
+
 def measure_locked() -> None:
     gpu = NvmlGpu.open()
     sampler = ProcessSampler(gpu.identity().uuid)

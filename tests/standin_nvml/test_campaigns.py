@@ -87,3 +87,34 @@ def test_a_gpu_that_is_not_ours_alone_is_refused(standin, tmp_path, fault, line,
     assert line in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("", "torch"),
+        ("no_driver", "the NVIDIA driver is not loaded"),
+        ("busy=1", "other processes use this GPU (pid 1)"),
+        ("mig", "MIG is on"),
+    ],
+)
+def test_the_command_ends_in_one_line_and_leaves_nothing(standin, tmp_path, fault, line):
+    """The first case has no fault: there is a driver, but no CUDA for torch, or no torch."""
+    standin.fail(fault)
+    before = set(tmp_path.iterdir())
+    output = tmp_path / "calibration.json"
+    code, out, err = standin.run("command", "run", "--clocks", "lock", "-o", str(output))
+    assert (code, out) == (2, "")
+    assert line in err
+    assert err.count("\n") == 1
+    assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"state"}
+    assert standin.calls == []
+    assert standin.records == []
+
+
+def test_the_doctor_runs_on_the_real_path(standin):
+    code, out, err = standin.run("command", "doctor", "--json")
+    assert (code, err) == (0, "")
+    checks = {row["check"]: row["answer"] for row in json.loads(out)["checks"]}
+    assert checks["energy counter"] == "yes"
+    assert standin.calls == []
