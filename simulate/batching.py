@@ -32,6 +32,11 @@ class Alone:
 
     mode: str = field(default="none", init=False)
 
+    @property
+    def words(self) -> str:
+        """How a report puts it."""
+        return "one request at a time"
+
 
 @dataclass(frozen=True)
 class Static:
@@ -39,6 +44,11 @@ class Static:
 
     size: int
     mode: str = field(default="static", init=False)
+
+    @property
+    def words(self) -> str:
+        """How a report puts it."""
+        return f"batches of up to {self.size}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,15 @@ class Continuous:
     max_sequences: int = MAX_SEQUENCES
     kv_blocks: int | None = None
     mode: str = field(default="continuous", init=False)
+
+    @property
+    def words(self) -> str:
+        """How a report puts it."""
+        blocks = "?" if self.kv_blocks is None else f"{self.kv_blocks:,}"
+        return (
+            f"continuous batching: up to {self.max_sequences:,} requests and "
+            f"{self.max_batched_tokens:,} tokens a step, {blocks} KV-cache blocks"
+        )
 
 
 Batching = Alone | Static | Continuous

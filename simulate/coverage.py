@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from model.calibration import Calibration
+from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
+from simulate.batching import Continuous
 from simulate.meter import State
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
@@ -42,6 +44,8 @@ def warnings_of(
             f"the first request arrives at {first_s:,.0f} s and the fleet idles until then: "
             "leave that out with --window"
         )
+    for outcome, run in zip(outcomes, prepared, strict=True):
+        yield from _batches(outcome, run)
     for outcome in outcomes:
         if is_saturated(outcome, scenario):
             yield (
@@ -107,6 +111,31 @@ def _assumptions(
         )
     if calibration.provenance.kind is Kind.TWIN:
         yield "the calibration was measured on a simulated GPU (twin), not on hardware"
+
+
+def _batches(outcome: Outcome, run: Prepared) -> Iterator[str]:
+    batches = outcome.replayed.batches
+    if batches is None:
+        return
+    rejected = int(outcome.replayed.rejected.sum())
+    if rejected:
+        yield f"{outcome.policy}: {rejected:,} requests were rejected: they do not fit the KV cache"
+    most = run.curves[Phase.DECODE].domain.batch[1]
+    beyond = batches.gap_tokens > most
+    if np.any(beyond):
+        share = float(batches.gap_tokens[beyond].sum() / batches.gap_tokens.sum())
+        yield (
+            f"extrapolated: under {outcome.policy}, {share:.1%} of tokens were decoded in batches "
+            f"beyond the {most:,.0f} sequences at which {run.model} was measured"
+        )
+    batching = run.batching
+    if isinstance(batching, Continuous):
+        mixed = MixedCurves(run.curves[Phase.PREFILL], run.curves[Phase.DECODE])
+        if not mixed.shared:
+            yield (
+                f"assumed: steps of {run.model} that mix phases lie between both phases' curves, "
+                "by their tokens"
+            )
 
 
 def _outside(values: Array, span: tuple[float, float]) -> float:
