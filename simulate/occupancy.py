@@ -43,12 +43,12 @@ def usual_batch(
     rate = arrival_s.size / span_s / n
     steps, context = float(lengths.decode_steps.mean()), _mean_context(lengths)
     prompt = int(lengths.prompt_tokens.mean())
-    prefill_s = _price(prices, _prefill(1, prompt), UNLOCKED_MHZ)
+    prefill_s = _price(prices, _prefill(1, prompt))
     decoding = max(1 - rate * prefill_s, 1e-9)
     batch = 1.0
     for _ in range(_ROUNDS):
         size = max(1, round(batch))
-        step_s = _price(prices, Step(0, 0, 0, size, round(size * context)), UNLOCKED_MHZ)
+        step_s = _price(prices, _decode(size, context))
         batch = (batch + min(rate * steps * step_s / decoding, most)) / 2
     return min(max(1, round(batch)), most)
 
@@ -73,22 +73,44 @@ def busy_s(
 ) -> Array:
     """Return the seconds that each query takes of a full replica under ``governor``, shape (n,).
 
-    Its prefill alone, and its share of decode steps of :func:`full_batch` sequences with contexts
-    of mean length; where replicas do not refill, of as many steps as the longest of the batch.
+    Where replicas refill, every step decodes :func:`full_batch` sequences, or as many as leave
+    tokens for the prompts that replace them, and computes as many prompt tokens as balance the
+    line; a query takes its share of the steps' decode, and of what prompts add. Where they do not,
+    batches are full, and each takes its prefill and as many steps as its longest query.
     """
-    batch = full_batch(lengths, limits, decode)
-    steps = lengths.decode_steps.astype(np.float64)
-    if not limits.refills:
-        first = np.arange(0, steps.size, batch)
-        steps = np.maximum.reduceat(steps, first).repeat(np.diff([*first, steps.size]))
-    step = Step(0, 0, 0, batch, round(batch * _mean_context(lengths)))
-    step_s = _price(prices, step, _asked(governor, step))
-    prompts, inverse = np.unique(lengths.prompt_tokens, return_inverse=True)
-    prefill_s = []
-    for prompt in prompts.tolist():
-        whole = _prefill(1, prompt)
-        prefill_s.append(_price(prices, whole, _asked(governor, whole)))
-    return np.asarray(np.array(prefill_s)[inverse] + steps * step_s / batch)
+    if limits.refills:
+        return _busy_refilling(lengths, limits, decode, prices, governor)
+    batch = min(full_batch(lengths, limits, decode), lengths.decode_steps.size)
+    steps, prompts = lengths.decode_steps.astype(np.float64), lengths.prompt_tokens
+    first = np.arange(0, steps.size, batch)
+    sizes = np.diff([*first, steps.size])
+    longest = np.maximum.reduceat(steps, first)
+    alive = max(1, round(float(steps.sum() / max(longest.sum(), 1))))
+    step_s = _price(prices, _decode(alive, _mean_context(lengths)), governor)
+    prompt = round(float(prompts.mean()))
+    token_s = _price(prices, _prefill(batch, prompt), governor) / (batch * prompt)
+    return np.asarray(prompts * token_s + (longest * step_s / sizes).repeat(sizes))
+
+
+def _busy_refilling(
+    lengths: Lengths, limits: Limits, decode: Curves, prices: StepPrices, governor: Governor
+) -> Array:
+    steps, prompts = lengths.decode_steps.astype(np.float64), lengths.prompt_tokens
+    positions = float((prompts * (prompts + 1.0)).sum()) / 2 / float(prompts.sum())
+    if not steps.sum():
+        tokens = min(round(float(prompts.mean())), limits.batched_tokens)
+        alone = Step(1, tokens, round(tokens * positions), 0, 0)
+        return np.asarray(prompts * _price(prices, alone, governor) / tokens)
+    tokens_per_step = float(prompts.sum() / steps.sum())
+    fitting = limits.batched_tokens / (1 + tokens_per_step)
+    batch = max(1, int(min(full_batch(lengths, limits, decode), fitting)))
+    plain = _decode(batch, _mean_context(lengths))
+    tokens = max(1, round(batch * tokens_per_step))
+    mixed = plain._replace(
+        prefill_batch=1, prefill_tokens=tokens, attended_pairs=round(tokens * positions)
+    )
+    plain_s, mixed_s = _price(prices, plain, governor), _price(prices, mixed, governor)
+    return np.asarray(steps * plain_s / batch + prompts * max(mixed_s - plain_s, 0.0) / tokens)
 
 
 def _mean_context(lengths: Lengths) -> float:
@@ -104,9 +126,13 @@ def _prefill(batch: int, prompt: int) -> Step:
     return Step(batch, batch * prompt, batch * prompt * (prompt + 1) // 2, 0, 0)
 
 
-def _asked(governor: Governor, step: Step) -> float:
-    return float(requested_mhz(governor, step.phase, step.work(1))[0])
+def _decode(batch: int, context: float) -> Step:
+    return Step(0, 0, 0, batch, round(batch * context))
 
 
-def _price(prices: StepPrices, step: Step, asked_mhz: float) -> float:
+def _price(prices: StepPrices, step: Step, governor: Governor | None = None) -> float:
+    """Return the seconds of ``step`` under ``governor``, or untouched."""
+    asked_mhz = UNLOCKED_MHZ
+    if governor is not None:
+        asked_mhz = float(requested_mhz(governor, step.phase, step.work(1))[0])
     return float(prices.price(step, 1, asked_mhz).time_s[0])

@@ -12,7 +12,7 @@ import tiny
 
 from model.calibration import Calibration, parse
 from model.geometry import Geometry
-from model.roofline import Extra, Launch, Roofline
+from model.roofline import ROOFLINES, Extra, Launch, Roofline
 
 SHAPE = Geometry("tiny", 4, 512, 8, 2, 64, 1408, 32000, False)
 
@@ -51,11 +51,13 @@ def calibration(
     decode_faster: float = 1.0,
     limit_w: float = 340.0,
     memory_bytes: float | None = None,
+    kv_free: bool = False,
     **powers: float,
 ) -> Calibration:
-    """The calibration; decode's rates are ``decode_faster`` times those of prefill."""
-    from model.roofline import ROOFLINES
+    """The calibration; decode's rates are ``decode_faster`` times those of prefill.
 
+    With ``kv_free``, contexts cost nothing, so that decode steps of one batch all cost the same.
+    """
     written = tiny.document()
     written["gpu"] |= {"power_limit_w": limit_w, "sm_mhz_step": 100.0}
     if memory_bytes is not None:
@@ -67,7 +69,8 @@ def calibration(
         for coefficient in ROOFLINES[terms].coefficients:
             value = RATES[coefficient.name]
             found[coefficient.name] = value * faster if coefficient.reciprocal else value
-        each["time"] = tiny.form(terms.name, **found) | {"constants": SHAPE.constants()}
+        free = {"kv_bytes_per_token": 0.0, "attention_flops_per_pair": 0.0} if kv_free else {}
+        each["time"] = tiny.form(terms.name, **found) | {"constants": SHAPE.constants() | free}
         each["power"] = tiny.form("activity", **(POWERS | powers))
         each["domain"] |= {"batch": [1.0, 64.0], "sm_mhz": [500.0, 2000.0]}
     return parse(json.dumps(written), "structured.json")
