@@ -56,7 +56,9 @@ class AffinePrices:
         bases = [
             (share, curves, curves.parts(step, steps)) for share, curves in self._weights(step)
         ]
-        static_w, dynamic_w = _added([(s, c.powers_w(parts)) for s, c, parts in bases])
+        levels = [(share, *curves.powers_w(parts)) for share, curves, parts in bases]
+        static_w = _sum([(share, static) for share, static, _ in levels])
+        dynamic_w = _sum([(share, dynamic) for share, _, dynamic in levels])
         voltage = bases[0][1]
         target = min(asked_mhz, high_mhz)
         power_w = static_w + dynamic_w * voltage.switching(target)
@@ -71,8 +73,8 @@ class AffinePrices:
             power_w = np.where(over, limit_w, power_w)
         if target < low_mhz or (high_mhz < asked_mhz < np.inf and not over.all()):
             return self._by_curves.price(step, steps, asked_mhz)
-        time_s = sum(share * curves.time_s(parts, held) for share, curves, parts in bases)
-        return Priced(np.asarray(time_s), power_w, np.broadcast_to(held, (steps,)))
+        time_s = _sum([(share, curves.time_s(parts, held)) for share, curves, parts in bases])
+        return Priced(time_s, power_w, np.full(steps, held))
 
     def prefill_time_share(self, step: Step, sm_mhz: float) -> float:
         """Return the part of a mixed step that is prefill's."""
@@ -133,8 +135,8 @@ class _Affine:
 
     def time_s(self, parts: Array, sm_mhz: float | Array) -> Array:
         """Return the time of steps with ``parts`` at ``sm_mhz``, shape (steps,)."""
-        spent = parts[:3] + (self._time_mhz / sm_mhz - 1) * parts[3:]
-        return self._time_scale * self._total(self._theta, Parts(spent[0], spent[1], spent[2]))
+        launch, memory, compute = parts[:3] + (self._time_mhz / sm_mhz - 1) * parts[3:]
+        return self._time_scale * self._total(self._theta, Parts(launch, memory, compute))
 
     def powers_w(self, parts: Array) -> tuple[Array, Array]:
         """Return static power and what multiplies :meth:`switching`, each (steps,)."""
@@ -197,9 +199,7 @@ def _matrix(curves: Curves) -> Array:
     return np.vstack([rows[0], rows[1] - rows[0]])
 
 
-def _added(levels: Sequence[tuple[float, tuple[Array, Array]]]) -> tuple[Array, Array]:
-    if len(levels) == 1:
-        return levels[0][1]
-    static_w = sum(share * level[0] for share, level in levels)
-    dynamic_w = sum(share * level[1] for share, level in levels)
-    return np.asarray(static_w), np.asarray(dynamic_w)
+def _sum(weighted: Sequence[tuple[float, Array]]) -> Array:
+    if len(weighted) == 1:
+        return weighted[0][1]
+    return np.asarray(sum(share * values for share, values in weighted))
