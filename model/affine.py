@@ -1,4 +1,4 @@
-"""The prices of structured curves, a hundred times as fast: parts of a time are affine in a step.
+"""The prices of structured curves, fast: the parts of a time are affine in what a step counts.
 
 In: curves whose time knows its parts and whose power knows what is busy. Out: the same prices as
 :class:`model.pricing.CurvePrices`, from a few products with matrices that are worked out once.
@@ -23,6 +23,7 @@ _NEWTON_STEPS = 3
 """From a start within 1e-3, each step squares the error; the curve is convex."""
 
 _GRID = np.linspace(0.0, 2.0, 2001)
+"""Relative clocks at which the voltage curve is tabled, to start from."""
 
 
 class AffinePrices:

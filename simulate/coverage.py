@@ -20,6 +20,7 @@ from traces import Trace
 
 _SATURATED = 0.95
 _LONG_LEAD = 0.1
+_WAITING = 0.1
 
 
 def warnings_of(
@@ -57,7 +58,11 @@ def warnings_of(
 def is_saturated(outcome: Outcome, scenario: Scenario) -> bool:
     """Return whether queues still grew while queries came and hardly any replica ever rested."""
     online = scenario.arrivals is Arrivals.TRACE
-    return online and busy_share(outcome) > _SATURATED and _growing(outcome.queue_s)
+    if not online or busy_share(outcome) <= _SATURATED or not _growing(outcome.queue_s):
+        return False
+    # Engines that batch are busy at any load, and who arrives waits for the end of a step.
+    queue_s, e2e_s = np.nansum(outcome.queue_s), np.nansum(outcome.e2e_s)
+    return outcome.replayed.batches is None or bool(queue_s > _WAITING * e2e_s)
 
 
 def busy_share(outcome: Outcome) -> float:

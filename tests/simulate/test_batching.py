@@ -209,9 +209,11 @@ def assert_saturation(mode, full):
     ttft_s, rates = {}, {}
     for part in (0.3, 0.7, 1.5, 3.0):
         loaded, _ = load(part * capacity, n=1200)
-        outcome = compare(loaded, STRUCTURED, scenario).results[0]
-        ttft_s[part] = outcome.metrics.ttft.p50_s
-        rates[part] = outcome.metrics.requests_per_s / capacity
+        comparison = compare(loaded, STRUCTURED, scenario)
+        metrics = comparison.results[0].metrics
+        ttft_s[part] = metrics.ttft.p50_s
+        rates[part] = metrics.requests_per_s / capacity
+        assert any("is saturated" in line for line in comparison.warnings) == (part > 1)
     assert rates[0.3] == pytest.approx(0.3, rel=0.1)
     assert rates[0.7] == pytest.approx(0.7, rel=0.1)
     assert rates[1.5] == pytest.approx(1, rel=0.1)
