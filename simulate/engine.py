@@ -56,6 +56,7 @@ def replay_batched(
     limits: Limits,
     fleet: Fleet,
     advance: Callable[[int], None] = lambda _n: None,
+    first_token_s: Array | None = None,
 ) -> Replayed:
     """Serve every request in batches within ``limits``, and meter every replica.
 
@@ -80,12 +81,16 @@ def replay_batched(
         limits: what the scheduler works within.
         fleet: the replicas.
         advance: called with the number of requests finished since the last call.
+        first_token_s: when each request got its first token elsewhere, shape (n,); requests then
+            arrive with their prompts cached, and all of them have more to decode.
 
     Raises:
         OutOfRange: a clock that would hold lies outside the calibrated domain.
     """
+    prefilled = first_token_s is not None
     requests = arrival_s.size
-    start_s, first_token_s, finish_s = (np.full(requests, np.nan) for _ in range(3))
+    start_s, finish_s = (np.full(requests, np.nan) for _ in range(2))
+    first_token_s = np.full(requests, np.nan) if first_token_s is None else first_token_s.copy()
     prefill_j, decode_j, switching_j = (np.zeros(requests) for _ in range(3))
     columns = _Columns(
         view_of(start_s),
@@ -98,9 +103,10 @@ def replay_batched(
     course = Course.of(arrival_s, fleet, advance)
     asks = _Asks(governor)
     prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
+    schedulers = [Scheduler(prompts, outputs, limits, prefilled) for _ in range(fleet.replicas)]
     replicas = [
-        _Replica(number, course, columns, Scheduler(prompts, outputs, limits), prices, asks)
-        for number in range(fleet.replicas)
+        _Replica(number, course, columns, scheduler, prices, asks)
+        for number, scheduler in enumerate(schedulers)
     ]
     served_by = course.run(replicas)
     end_s = max(replica.free_s for replica in replicas)
@@ -199,6 +205,9 @@ class _Replica:
         for chunk in plan.chunks:
             if start_s[chunk.request] != start_s[chunk.request]:
                 start_s[chunk.request] = self.free_s
+        for request in plan.joined:
+            start_s[request] = self.free_s
+            self._settle(request, -1)
         self._run = self._begun(plan)
         self._await(self._run)
 
@@ -256,12 +265,21 @@ class _Replica:
         self._share(run.plan, energy_j, held_mhz)
         self.steps += steps
         if step.decode_batch:
-            first = len(self.gap_s)
-            self.gap_s.frombytes(time_s.tobytes())
-            self.gap_s[first] += run.stall_s
-            self.gap_tokens.extend([step.decode_batch] * steps)
+            self._count_gaps(run, time_s)
         self._conclude(self.scheduler.advance(steps))
         self._next()
+
+    def _count_gaps(self, run: _Run, time_s: Array) -> None:
+        first, joined, batch = len(self.gap_s), run.plan.joined, run.plan.step.decode_batch
+        self.gap_s.frombytes(time_s.tobytes())
+        self.gap_s[first] += run.stall_s
+        self.gap_tokens.extend([batch] * time_s.size)
+        self.gap_tokens[first] -= len(joined)
+        for request in joined:
+            # Its last token was its first, and made elsewhere.
+            token_s = run.start_s + float(run.since_start_s[0])
+            self.gap_s.append(token_s - self._columns.first_token_s[request])
+            self.gap_tokens.append(1)
 
     def _conclude(self, progress: Progress) -> None:
         columns, now_s = self._columns, self.free_s
@@ -310,9 +328,11 @@ class _Replica:
 
 def _batches(replicas: Sequence[_Replica], limits: Limits) -> Batches:
     schedulers = [replica.scheduler for replica in replicas]
+    gap_s = np.concatenate([np.frombuffer(r.gap_s) for r in replicas])
+    tokens = np.concatenate([np.frombuffer(r.gap_tokens, dtype=np.int64) for r in replicas])
     return Batches(
-        gap_s=np.concatenate([np.frombuffer(r.gap_s) for r in replicas]),
-        gap_tokens=np.concatenate([np.frombuffer(r.gap_tokens, dtype=np.int64) for r in replicas]),
+        gap_s=gap_s[tokens > 0],
+        gap_tokens=tokens[tokens > 0],
         steps=sum(replica.steps for replica in replicas),
         preemptions=sum(scheduler.preemptions for scheduler in schedulers),
         recomputed_tokens=sum(scheduler.recomputed_tokens for scheduler in schedulers),

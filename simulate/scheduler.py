@@ -35,6 +35,7 @@ class Plan(NamedTuple):
         steps: how often it may repeat, each context growing by one token.
         open: whether a request that arrives meanwhile may join after the step under way.
         chunks: the prompts that it computes; ``steps`` is 1 where there are any.
+        joined: requests that begin to decode, with caches that they brought along.
         preempted: requests that decoded and have just given up their blocks, latest first.
     """
 
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
     steps: int
     open: bool
     chunks: list[Chunk]
+    joined: list[int]
     preempted: list[int]
 
 
@@ -58,19 +60,25 @@ class Progress(NamedTuple):
 class Scheduler:
     """The requests of one replica; ``prompt_tokens`` and ``output_tokens`` are of all requests.
 
+    With ``prefilled``, requests come with their prompts cached and their first token made.
     ``free_blocks`` are the KV-cache blocks that nobody holds, ``least_free_blocks`` the fewest that
     there were in any step, ``preemptions`` how often requests gave theirs up and
     ``recomputed_tokens`` how many tokens of cache were lost with them.
     """
 
     def __init__(
-        self, prompt_tokens: Sequence[int], output_tokens: Sequence[int], limits: Limits
+        self,
+        prompt_tokens: Sequence[int],
+        output_tokens: Sequence[int],
+        limits: Limits,
+        prefilled: bool = False,
     ) -> None:
         self.free_blocks = self.least_free_blocks = limits.kv_blocks
         self.preemptions = 0
         self.recomputed_tokens = 0
         self._prompt_tokens, self._output_tokens = prompt_tokens, output_tokens
         self._limits = limits
+        self._prefilled = prefilled
         self._many = max(len(prompt_tokens), 1)
         self._waiting: deque[int] = deque()
         self._partial: Chunk | None = None
@@ -116,24 +124,25 @@ class Scheduler:
                 spare, left = spare - more, left - tokens
                 self._partial = None
         running = len(decoding) + len(chunks) + (self._partial is not None)
+        joined: list[int] = []
         if self.preemptions == before and (self._limits.refills or not running):
-            left = self._admit(chunks, running, spare, left)
+            left = self._admit(chunks, joined, running, spare, left)
         if not chunks and not decoding:
             return None
         self._chunks = chunks
         step = self._step(chunks)
         if chunks:
-            return Plan(step, 1, False, chunks, preempted)
+            return Plan(step, 1, False, chunks, joined, preempted)
         if self.preemptions > before:
             # In the next step, requests may join again.
-            return Plan(step, 1, True, chunks, preempted)
+            return Plan(step, 1, True, chunks, joined, preempted)
         may_join = (
             self._limits.refills
             and not self._waiting
             and left > 0
-            and running < self._limits.sequences
+            and running + len(joined) < self._limits.sequences
         )
-        return Plan(step, self._steps_until_change(), may_join, chunks, preempted)
+        return Plan(step, self._steps_until_change(), may_join, chunks, joined, preempted)
 
     def advance(self, steps: int) -> Progress:
         """Make the step that was planned, ``steps`` times; return what that has brought."""
@@ -161,11 +170,24 @@ class Scheduler:
         self._chunks = []
         return Progress(prefilled, finished)
 
-    def _admit(self, chunks: list[Chunk], running: int, spare: int, left: int) -> int:
+    def _admit(
+        self, chunks: list[Chunk], joined: list[int], running: int, spare: int, left: int
+    ) -> int:
         """Let requests that wait join while all limits allow; return what tokens remain."""
         waiting = self._waiting
         while waiting and left > 0 and running < self._limits.sequences:
             request = waiting[0]
+            if self._prefilled and request not in self._resuming:
+                cached = self._prompt_tokens[request]
+                if _blocks(cached + 1) > spare:
+                    break
+                joined.append(waiting.popleft())
+                self.free_blocks -= _blocks(cached)
+                self._join(request, cached)
+                spare -= _blocks(cached + 1)
+                left -= 1
+                running += 1
+                continue
             target = self._resuming.get(request) or self._prompt_tokens[request]
             tokens = min(target, left)
             if _blocks(tokens) > spare:

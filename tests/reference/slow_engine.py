@@ -183,12 +183,12 @@ class Engine:
             if len(self.running) == self.limits.sequences:
                 break
             request = self.waiting[0]
-            n = min(request.known, budget)
+            n = min(request.known - request.computed, budget)
             if not self.allocate(request, n):
                 break
             self.waiting.pop(0)
             self.running.append(request)
-            request.is_prefilling = True
+            request.is_prefilling = request.computed == 0
             chosen.append((request, n))
             budget -= n
         self.least_free = min(self.least_free, self.free)
@@ -203,7 +203,9 @@ class Engine:
         return True
 
 
-def serve_slowly(arrivals, prompts, outputs, limits, fleet, price, clock_for, prefill_share):
+def serve_slowly(
+    arrivals, prompts, outputs, limits, fleet, price, clock_for, prefill_share, first_tokens=None
+):
     """Serve by hand; return the requests, the engines, and the end.
 
     ``price(counts, clock)`` and ``clock_for(counts)`` take what a step computes: prompts, their
@@ -219,6 +221,11 @@ def serve_slowly(arrivals, prompts, outputs, limits, fleet, price, clock_for, pr
     ]
     columns = zip(arrivals, prompts, outputs, strict=True)
     requests = [Request(number, *row) for number, row in enumerate(columns)]
+    if first_tokens is not None:
+        for request, token in zip(requests, first_tokens, strict=True):
+            request.generated, request.computed = 1, request.prompt
+            request.tokens_at.append(token)
+            request.row["first_token"] = token
     for moment in sorted(set(arrivals)):
         for engine in engines:
             engine.run_to(moment)

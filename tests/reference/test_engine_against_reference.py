@@ -80,7 +80,7 @@ def runs(draw):
     return arrivals, prompts, outputs, limits, fleet
 
 
-def both(run, calibration, governor):
+def both(run, calibration, governor, first_tokens=None):
     arrivals, prompts, outputs, limits, fleet = run
     fleet = Fleet(**(vars(fleet) | {"idle_mhz": governor.idle_mhz}))
     prefill, decode = (calibration.curves_of("tiny", phase) for phase in Phase)
@@ -96,10 +96,14 @@ def both(run, calibration, governor):
         step = Step(*counts)
         return float(governor.request_mhz(step.phase, step.work(1))[0])
 
-    replayed = replay_batched(arrivals, Lengths(prompts, outputs), fast, governor, limits, fleet)
+    replayed = replay_batched(
+        *(arrivals, Lengths(prompts, outputs), fast, governor, limits, fleet),
+        first_token_s=first_tokens,
+    )
     return replayed, serve_slowly(
         *(arrivals.tolist(), prompts.tolist(), outputs.tolist(), limits, fleet),
         *(price, clock_for, lambda counts, clock: slow.prefill_time_share(Step(*counts), clock)),
+        None if first_tokens is None else first_tokens.tolist(),
     )
 
 
@@ -154,3 +158,12 @@ def test_agreement_where_phases_share_coefficients(run, governor):
 @given(runs(), st.sampled_from(GOVERNORS))
 def test_agreement_where_each_phase_has_its_own(run, governor):
     assert_the_same(*both(run, APART, governor), run[3])
+
+
+@settings(max_examples=60, deadline=None)
+@given(runs(), st.sampled_from(GOVERNORS), st.integers(0, 2**32))
+def test_agreement_where_prompts_arrive_cached(run, governor, seed):
+    arrivals, prompts, outputs, limits, fleet = run
+    earlier_s = np.random.default_rng(seed).exponential(0.01, arrivals.size)
+    run = arrivals, prompts, outputs + 2, limits, fleet
+    assert_the_same(*both(run, SHARED, governor, arrivals - earlier_s), limits)
