@@ -23,6 +23,9 @@ MAX_SEQUENCES = 1024
 """What vLLM V1 sets for its server on GPUs with 70 GiB and more (not A100), in
 ``EngineArgs.get_batch_defaults``; 2048 and 256 on others."""
 
+LINK_GB_PER_S = 50.0
+"""Assumed unless given: a 400 Gb/s port, such as NDR InfiniBand, at its nominal rate."""
+
 UNLIMITED = 1 << 60
 
 
@@ -76,7 +79,33 @@ class Continuous:
         )
 
 
-Batching = Alone | Static | Continuous
+@dataclass(frozen=True)
+class Disaggregated:
+    """One pool of replicas prefills, another decodes; both batch as ``engine`` says.
+
+    Attributes:
+        prefill_replicas: replicas that prefill.
+        decode_replicas: replicas that decode.
+        link_gb_per_s: bandwidth between the pools, in 10^9 bytes a second.
+        engine: limits of each replica.
+    """
+
+    prefill_replicas: int
+    decode_replicas: int
+    link_gb_per_s: float = LINK_GB_PER_S
+    engine: Continuous = field(default_factory=Continuous)
+    mode: str = field(default="disaggregated", init=False)
+
+    @property
+    def words(self) -> str:
+        """How a report puts it."""
+        return (
+            f"{self.prefill_replicas} prefilling and {self.decode_replicas} decoding over a link "
+            f"of {self.link_gb_per_s:g} GB/s; {self.engine.words}"
+        )
+
+
+Batching = Alone | Static | Continuous | Disaggregated
 
 
 @dataclass(frozen=True)
@@ -101,8 +130,11 @@ def parse_batching(
     max_batched_tokens: int | None = None,
     max_sequences: int | None = None,
     kv_blocks: int | None = None,
+    link_gb_per_s: float | None = None,
 ) -> Batching:
-    """Read ``none``, ``static:N`` or ``continuous``; the numbers belong to continuous alone.
+    """Read ``none``, ``static:N``, ``continuous`` or ``disaggregated:P:D``.
+
+    The first three numbers belong to the latter two, the link to the last.
 
     Raises:
         BadOption: another mode, a number below 1, or a number that its mode does not have.
@@ -112,18 +144,28 @@ def parse_batching(
         "--max-num-seqs": max_sequences,
         "--kv-blocks": kv_blocks,
     }
+    mode, _, size = text.partition(":")
     for option, number in given.items():
         if number is not None and number < 1:
             raise BadOption(f"{option}: found {number}; expected 1 or more")
-        if number is not None and text != "continuous":
+        if number is not None and mode not in ("continuous", "disaggregated"):
             raise BadOption(f"{option} belongs to --batching continuous; found {text!r}")
-    mode, _, size = text.partition(":")
+    if link_gb_per_s is not None and mode != "disaggregated":
+        raise BadOption(f"--link-gb-per-s belongs to --batching disaggregated; found {text!r}")
+    if link_gb_per_s is not None and not 0 < link_gb_per_s < float("inf"):
+        raise BadOption(f"--link-gb-per-s: found {link_gb_per_s:g}; expected more than 0")
     if text == "none":
         return Alone()
     if mode == "static" and size.isdecimal() and int(size) >= 1:
         return Static(int(size))
-    if text != "continuous":
-        raise BadOption(f"--batching: found {text!r}; expected none, static:N or continuous")
+    pools = size.split(":")
+    disaggregated = mode == "disaggregated" and len(pools) == 2
+    if disaggregated:
+        disaggregated = all(pool.isdecimal() and int(pool) >= 1 for pool in pools)
+    if text != "continuous" and not disaggregated:
+        raise BadOption(
+            f"--batching: found {text!r}; expected none, static:N, continuous or disaggregated:P:D"
+        )
     tokens = MAX_BATCHED_TOKENS if max_batched_tokens is None else max_batched_tokens
     sequences = min(MAX_SEQUENCES, tokens) if max_sequences is None else max_sequences
     if sequences > tokens:
@@ -131,7 +173,11 @@ def parse_batching(
             f"--max-num-seqs: found {sequences}; expected at most --max-batched-tokens, {tokens}, "
             "since each running request takes a token of every step"
         )
-    return Continuous(tokens, sequences, kv_blocks)
+    engine = Continuous(tokens, sequences, kv_blocks)
+    if not disaggregated:
+        return engine
+    link = LINK_GB_PER_S if link_gb_per_s is None else link_gb_per_s
+    return Disaggregated(int(pools[0]), int(pools[1]), link, engine)
 
 
 def with_blocks(batching: Batching, calibration: Calibration, model: str) -> Batching:
@@ -143,6 +189,10 @@ def with_blocks(batching: Batching, calibration: Calibration, model: str) -> Bat
     Raises:
         BadOption: nobody knows the memory or the model's shape, or the weights do not fit.
     """
+    if isinstance(batching, Disaggregated):
+        engine = with_blocks(batching.engine, calibration, model)
+        assert isinstance(engine, Continuous)
+        return replace(batching, engine=engine)
     if not isinstance(batching, Continuous) or batching.kv_blocks is not None:
         return batching
     geometry, memory_bytes = calibration.geometry_of(model), calibration.gpu.memory_bytes
@@ -163,10 +213,12 @@ def with_blocks(batching: Batching, calibration: Calibration, model: str) -> Bat
     return replace(batching, kv_blocks=blocks)
 
 
-def limits_of(batching: Static | Continuous) -> Limits:
+def limits_of(batching: Static | Continuous | Disaggregated) -> Limits:
     """Return what a scheduler may do under ``batching``, whose blocks must be known."""
     if isinstance(batching, Static):
         return Limits(UNLIMITED, batching.size, UNLIMITED, refills=False)
+    if isinstance(batching, Disaggregated):
+        return limits_of(batching.engine)
     assert batching.kv_blocks is not None
     return Limits(
         batching.max_batched_tokens, batching.max_sequences, batching.kv_blocks, refills=True

@@ -11,7 +11,7 @@ from model.calibration import Calibration
 from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
-from simulate.batching import Continuous
+from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
 from simulate.meter import State
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
@@ -114,6 +114,9 @@ def _assumptions(
             f"assumed: a clock switch stalls its replica for {1e3 * SWITCH_LATENCY_S:g} ms "
             "(--switch-latency)"
         )
+    batching = scenario.batching
+    if isinstance(batching, Disaggregated) and batching.link_gb_per_s == LINK_GB_PER_S:
+        yield f"assumed: a link of {LINK_GB_PER_S:g} GB/s between both pools (--link-gb-per-s)"
     if calibration.provenance.kind is Kind.TWIN:
         yield "the calibration was measured on a simulated GPU (twin), not on hardware"
 
@@ -134,7 +137,7 @@ def _batches(outcome: Outcome, run: Prepared) -> Iterator[str]:
             f"beyond the {most:,.0f} sequences at which {run.model} was measured"
         )
     batching = run.batching
-    if isinstance(batching, Continuous):
+    if isinstance(batching, Continuous | Disaggregated):
         mixed = MixedCurves(run.curves[Phase.PREFILL], run.curves[Phase.DECODE])
         if not mixed.shared:
             yield (

@@ -29,21 +29,26 @@ def full_batch(lengths: Lengths, limits: Limits, decode: Curves) -> int:
 
 
 def usual_batch(
-    arrival_s: Array, lengths: Lengths, limits: Limits, decode: Curves, prices: StepPrices, n: int
+    arrival_s: Array,
+    lengths: Lengths,
+    limits: Limits,
+    decode: Curves,
+    prices: StepPrices,
+    replicas: int,
+    prefill_s: float,
 ) -> int:
-    """Return the sequences that decode together on one of ``n`` untouched replicas.
+    """Return the sequences that decode together on one of ``replicas``, untouched.
 
     By Little's law, their number is the rate at which they come times how long they decode, which
-    is longer the more there are, and the more prefills come between; :func:`full_batch` at most.
+    is longer the more there are, and the more prefills of ``prefill_s`` come between;
+    :func:`full_batch` at most.
     """
     most = full_batch(lengths, limits, decode)
     span_s = float(arrival_s[-1] - arrival_s[0])
     if span_s <= 0 or not limits.refills:
         return min(most, arrival_s.size)
-    rate = arrival_s.size / span_s / n
+    rate = arrival_s.size / span_s / replicas
     steps, context = float(lengths.decode_steps.mean()), _mean_context(lengths)
-    prompt = int(lengths.prompt_tokens.mean())
-    prefill_s = _price(prices, _prefill(1, prompt))
     decoding = max(1 - rate * prefill_s, 1e-9)
     batch = 1.0
     for _ in range(_ROUNDS):
@@ -51,6 +56,11 @@ def usual_batch(
         step_s = _price(prices, _decode(size, context))
         batch = (batch + min(rate * steps * step_s / decoding, most)) / 2
     return min(max(1, round(batch)), most)
+
+
+def mean_prefill_s(lengths: Lengths, prices: StepPrices) -> float:
+    """Return the seconds that a prompt of mean length takes alone, untouched."""
+    return _price(prices, _prefill(1, int(lengths.prompt_tokens.mean())))
 
 
 def typical_steps(lengths: Lengths, limits: Limits, batch: int) -> dict[Phase, Work]:

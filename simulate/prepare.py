@@ -21,13 +21,28 @@ from policies import (
     parse_policy,
 )
 from policies.governor import held_mhz, max_frequency, requested_mhz
-from simulate.batching import Alone, Batching, Limits, limits_of, with_blocks
+from simulate.batching import (
+    Alone,
+    Batching,
+    Continuous,
+    Disaggregated,
+    Static,
+    limits_of,
+    with_blocks,
+)
 from simulate.fleet import Fleet
-from simulate.occupancy import typical_steps, usual_batch
+from simulate.occupancy import mean_prefill_s, typical_steps, usual_batch
 from simulate.outcome import Outcome
 from simulate.scenario import Arrivals, Scenario
 from simulate.service import Lengths
-from simulate.serving import PhaseCurves, Queries, Serving, ServingAlone, ServingBatches
+from simulate.serving import (
+    Queries,
+    Serving,
+    ServingAlone,
+    ServingBatches,
+    ServingPools,
+    step_prices,
+)
 from traces import Trace
 
 
@@ -36,12 +51,13 @@ class Prepared:
     """A policy made ready for a calibration: everything but the fleet's size.
 
     ``asked_mhz`` and ``held_mhz`` are the clocks of each phase's typical step; ``batching`` has its
-    KV cache reckoned.
+    KV cache reckoned; ``setting`` is what the governor was made from.
     """
 
     policy: str
     model: str
     batching: Batching
+    setting: Setting
     governor: Governor
     gpu: Gpu
     curves: Mapping[Phase, Curves]
@@ -74,17 +90,18 @@ def prepare(
     batching = with_blocks(scenario.batching, calibration, model)
     setting = Setting(calibration.gpu, curves, queries.lengths.typical(), scenario.max_slowdown)
     if not isinstance(batching, Alone):
-        setting = _at_usual_batch(setting, limits_of(batching), scenario, queries)
+        setting = _at_usual_batch(setting, batching, scenario, queries)
     typical = setting.typical
     governor = make_governor(spec.governor, setting)
     return Prepared(
         policy=policy,
         model=model,
         batching=batching,
+        setting=setting,
         governor=governor,
         gpu=calibration.gpu,
         curves=curves,
-        serving=_serving(batching, queries.lengths, curves, calibration.gpu, governor),
+        serving=_serving(batching, queries.lengths, calibration, model, setting, governor),
         asked_mhz={p: float(requested_mhz(governor, p, typical[p])[0]) for p in Phase},
         held_mhz={p: held_mhz(governor, p, typical[p], setting) for p in Phase},
     )
@@ -93,16 +110,20 @@ def prepare(
 def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None, q: Queries) -> Prepared:
     """Return ``prepared`` as it would fare on other curves; the governor keeps its decisions."""
     curves = {p: drawn.curves_of(prepared.model, p, engine) for p in Phase}
-    serving = _serving(prepared.batching, q.lengths, curves, drawn.gpu, prepared.governor)
-    return replace(prepared, gpu=drawn.gpu, curves=curves, serving=serving)
+    setting = replace(prepared.setting, gpu=drawn.gpu, curves=curves)
+    serving = _serving(
+        prepared.batching, q.lengths, drawn, prepared.model, setting, prepared.governor
+    )
+    return replace(prepared, setting=setting, gpu=drawn.gpu, curves=curves, serving=serving)
 
 
 def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> int:
     """Return the scenario's fleet size, or the smallest that is stable under every policy."""
-    if scenario.replicas is not None:
-        return scenario.replicas
-    if scenario.arrivals is Arrivals.OFFLINE:
-        return 1
+    if not isinstance(scenario.batching, Disaggregated):
+        if scenario.replicas is not None:
+            return scenario.replicas
+        if scenario.arrivals is Arrivals.OFFLINE:
+            return 1
     return max(run.serving.fewest_replicas(queries, scenario.switch_latency_s) for run in runs)
 
 
@@ -153,25 +174,57 @@ def idle_power_w(gpu: Gpu, scenario: Scenario) -> float:
 
 
 def _serving(
-    batching: Batching, lengths: Lengths, curves: PhaseCurves, gpu: Gpu, governor: Governor
+    batching: Batching,
+    lengths: Lengths,
+    calibration: Calibration,
+    model: str,
+    setting: Setting,
+    governor: Governor,
 ) -> Serving:
+    curves, gpu = setting.curves, setting.gpu
     if isinstance(batching, Alone):
         return ServingAlone.of(lengths, curves, gpu, governor)
-    return ServingBatches.of(curves, gpu, governor, limits_of(batching))
+    limits = limits_of(batching)
+    if not isinstance(batching, Disaggregated):
+        return ServingBatches.of(curves, gpu, governor, limits)
+    geometry = calibration.geometry_of(model)
+    if geometry is None:
+        raise BadOption(
+            f"--batching disaggregated: the calibration does not tell the shape of {model}, whose "
+            "KV cache crosses the link; expected a calibration with geometries"
+        )
+    idle_mhz = governor.idle_mhz
+    if idle_mhz is not None:
+        idle_mhz = float(requested_mhz(governor, Phase.DECODE, setting.typical[Phase.DECODE])[0])
+    return ServingPools(
+        step_prices(curves, gpu, governor.cap_w, limits),
+        batching,
+        governor,
+        float(geometry.kv_bytes_per_token()),
+        idle_mhz,
+    )
 
 
 def _at_usual_batch(
-    setting: Setting, limits: Limits, scenario: Scenario, queries: Queries
+    setting: Setting,
+    batching: Static | Continuous | Disaggregated,
+    scenario: Scenario,
+    queries: Queries,
 ) -> Setting:
     """Return ``setting`` with typical steps of the batch that an untouched fleet would run."""
+    limits = limits_of(batching)
     untouched = max_frequency("", setting)
     serving = ServingBatches.of(setting.curves, setting.gpu, untouched, limits)
+    prefill_s = mean_prefill_s(queries.lengths, serving.prices)
     replicas = scenario.replicas
-    if replicas is None:
+    if isinstance(batching, Disaggregated):
+        replicas, prefill_s = batching.decode_replicas, 0.0
+    elif replicas is None:
         offline = scenario.arrivals is Arrivals.OFFLINE
         replicas = 1 if offline else serving.fewest_replicas(queries, 0.0)
     decode = setting.curves[Phase.DECODE]
     batch = usual_batch(
-        queries.arrival_s, queries.lengths, limits, decode, serving.prices, replicas
+        *(queries.arrival_s, queries.lengths, limits, decode, serving.prices, replicas),
+        prefill_s,
     )
     return replace(setting, typical=typical_steps(queries.lengths, limits, batch))

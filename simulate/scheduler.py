@@ -93,6 +93,7 @@ class Scheduler:
         # How many of them fill their last block at a step, by that step's number modulo a block.
         self._filling = [0] * BLOCK_TOKENS
         self._chunks: list[Chunk] = []
+        self._joined: list[int] = []
 
     def add(self, request: int) -> bool:
         """Let ``request`` wait; False where its tokens would not even fit an empty cache."""
@@ -129,7 +130,7 @@ class Scheduler:
             left = self._admit(chunks, joined, running, spare, left)
         if not chunks and not decoding:
             return None
-        self._chunks = chunks
+        self._chunks, self._joined = chunks, joined
         step = self._step(chunks)
         if chunks:
             return Plan(step, 1, False, chunks, joined, preempted)
@@ -167,7 +168,11 @@ class Scheduler:
             if not self._join(request, target):
                 self.free_blocks += _blocks(target)
                 finished.append(request)
-        self._chunks = []
+        for request in self._joined if prefilled else ():
+            # Those whose prompts have just been computed were admitted before.
+            if request in self._decoding:
+                self._decoding[request] = self._decoding.pop(request)
+        self._chunks, self._joined = [], []
         return Progress(prefilled, finished)
 
     def _admit(

@@ -1,4 +1,4 @@
-"""The two ways in which a fleet serves: queries one at a time, or in batches.
+"""The ways in which a fleet serves: queries one at a time, in batches, or in two pools.
 
 In: curves, a governor, lengths. Out: values that know how many replicas keep up, and that replay.
 """
@@ -17,10 +17,11 @@ from model.pricing import CurvePrices, StepPrices
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
 from policies import Governor, PhaseClocks
-from simulate.batching import Limits
+from simulate.batching import Disaggregated, Limits, limits_of
 from simulate.engine import replay_batched
 from simulate.fleet import Fleet, fewest_replicas, smallest_stable
 from simulate.occupancy import busy_s
+from simulate.pools import pools_of, replay_pools
 from simulate.replay import OffClock, Replayed, replay
 from simulate.scenario import TARGET_UTILISATION
 from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
@@ -133,11 +134,48 @@ class ServingBatches:
             *(queries.arrival_s, queries.lengths, self.prices, self.governor, self.limits, fleet),
             advance,
         )
-        if np.all(replayed.rejected):
-            raise BadOption(
-                f"--kv-blocks: found {self.limits.kv_blocks}, which no request of the trace fits: "
-                "expected more"
-            )
+        _require_served(replayed, self.limits)
+        return replayed
+
+
+@dataclass(frozen=True)
+class ServingPools:
+    """Two pools as ``batching`` says, whose steps cost ``prices``.
+
+    ``token_bytes`` is the KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask
+    for when they fall idle.
+    """
+
+    prices: StepPrices
+    batching: Disaggregated
+    governor: Governor
+    token_bytes: float
+    decode_idle_mhz: float | None
+
+    def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
+        """Return the replicas of both pools: how many is said, not found."""
+        del queries, switch_s
+        return self.batching.prefill_replicas + self.batching.decode_replicas
+
+    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
+        """Replay ``queries`` on ``fleet``, whose last replicas decode.
+
+        Raises:
+            BadOption: not one request fits the KV cache.
+        """
+        limits = limits_of(self.batching)
+        pools = pools_of(
+            fleet,
+            self.batching.decode_replicas,
+            self.decode_idle_mhz,
+            self.token_bytes,
+            1e9 * self.batching.link_gb_per_s,
+        )
+        replayed = replay_pools(
+            *(queries.arrival_s, queries.lengths, self.prices, self.governor, limits, pools),
+            advance,
+        )
+        _require_served(replayed, limits)
         return replayed
 
 
@@ -157,3 +195,11 @@ def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limi
     if is_affine(prefill, decode):
         return AffinePrices(prefill, decode, gpu, cap_w)
     return CurvePrices(prefill, decode, gpu, cap_w, mixed)
+
+
+def _require_served(replayed: Replayed, limits: Limits) -> None:
+    if np.all(replayed.rejected):
+        raise BadOption(
+            f"--kv-blocks: found {limits.kv_blocks}, which no request of the trace fits: "
+            "expected more"
+        )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model.pricing import Step
 from model.work import Phase
 from phasewatt.errors import BadCalibration, BadOption, OutOfRange
-from simulate.batching import Alone, Continuous, Static, parse_batching, with_blocks
+from simulate.batching import Alone, Continuous, Disaggregated, Static, parse_batching, with_blocks
 from simulate.compare import compare
 from simulate.fleet import Routing
 from simulate.meter import State
@@ -34,8 +34,16 @@ MODES = (
     Continuous(256, 16, 150),
     Continuous(64, 64, 132),
     Continuous(2048, 8, 100),
+    Disaggregated(1, 1, 1e-3, Continuous(2048, 64, 10_000)),
+    Disaggregated(2, 1, 1e-4, Continuous(64, 16, 132)),
 )
 COLUMNS = ("start_s", "first_token_s", "finish_s", "prefill_j", "decode_j", "switching_j")
+
+
+def engine_of(batching):
+    """The limits of a replica that refills, or None."""
+    batching = batching.engine if isinstance(batching, Disaggregated) else batching
+    return batching if isinstance(batching, Continuous) else None
 
 
 @st.composite
@@ -56,9 +64,10 @@ def runs(draw):
         min_dwell_s=draw(st.sampled_from([0.0, 0.5])),
         draws=0,
     )
-    if isinstance(scenario.batching, Continuous):
+    engine = engine_of(scenario.batching)
+    if engine is not None:
         longest = trace.prompt_tokens + np.maximum(trace.output_tokens, 1) - 1
-        assume(np.any(longest <= 16 * scenario.batching.kv_blocks))
+        assume(np.any(longest <= 16 * engine.kv_blocks))
     (result,) = compare(trace, STRUCTURED, scenario).results
     return trace, scenario, result
 
@@ -104,9 +113,10 @@ def test_every_joule_second_request_and_block_is_counted_once(run):
         (replayed.finish_s - replayed.first_token_s)[served].sum(), rel=EXACT, abs=EXACT
     )
     assert batches.kv_blocks_left == 0
-    if isinstance(scenario.batching, Continuous):
-        assert 0 < batches.kv_blocks_peak <= scenario.batching.kv_blocks
-        assert batches.gap_tokens.max(initial=0) <= scenario.batching.max_sequences
+    engine = engine_of(scenario.batching)
+    if engine is not None:
+        assert 0 < batches.kv_blocks_peak <= engine.kv_blocks
+        assert batches.gap_tokens.max(initial=0) <= engine.max_sequences
     else:
         assert not batches.preemptions
 
@@ -298,13 +308,30 @@ def test_what_batching_says():
     assert parse_batching("continuous") == Continuous(8192, 1024, None)
     assert parse_batching("continuous", max_batched_tokens=512) == Continuous(512, 512, None)
     assert parse_batching("continuous", 2048, 16, 99) == Continuous(2048, 16, 99)
+    assert parse_batching("disaggregated:2:3") == Disaggregated(2, 3)
+    assert parse_batching("disaggregated:2:3", 64, 8, 9, 25.0) == Disaggregated(
+        2, 3, 25.0, Continuous(64, 8, 9)
+    )
+
+
+NONE_OF_THEM = "--batching: found '{}'; expected none, static:N, continuous or disaggregated:P:D"
 
 
 @pytest.mark.parametrize(
     ("given_words", "line"),
     [
-        (("static:0",), "--batching: found 'static:0'; expected none, static:N or continuous"),
-        (("dynamic",), "--batching: found 'dynamic'; expected none, static:N or continuous"),
+        (("static:0",), NONE_OF_THEM.format("static:0")),
+        (("dynamic",), NONE_OF_THEM.format("dynamic")),
+        (("disaggregated:2",), NONE_OF_THEM.format("disaggregated:2")),
+        (("disaggregated:0:1",), NONE_OF_THEM.format("disaggregated:0:1")),
+        (
+            ("continuous", None, None, None, 9.0),
+            "--link-gb-per-s belongs to --batching disaggregated; found 'continuous'",
+        ),
+        (
+            ("disaggregated:1:1", None, None, None, 0.0),
+            "--link-gb-per-s: found 0; expected more than 0",
+        ),
         (("none", 512), "--max-batched-tokens belongs to --batching continuous; found 'none'"),
         (("continuous", None, 0), "--max-num-seqs: found 0; expected 1 or more"),
         (

@@ -111,7 +111,7 @@ def test_the_grid_of_clocks_is_swept_in_batches_too(capsys, tmp_path):
     [
         (
             ("--batching", "paged"),
-            "--batching: found 'paged'; expected none, static:N or continuous",
+            "--batching: found 'paged'; expected none, static:N, continuous or disaggregated:P:D",
         ),
         (
             ("--kv-blocks", "9"),
@@ -125,6 +125,10 @@ def test_the_grid_of_clocks_is_swept_in_batches_too(capsys, tmp_path):
         (
             ("--batching", "continuous", "--kv-blocks", "1"),
             "--kv-blocks: found 1, which no request of the trace fits: expected more",
+        ),
+        (
+            ("--batching", "disaggregated:1:1", "--kv-blocks", "600"),
+            "--replicas: --batching disaggregated:P:D says how many; leave it out",
         ),
         (
             ("--batching", "static:100"),
