@@ -1,5 +1,6 @@
 """Batches: what no run may break, what they must equal, and where they saturate."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import tiny
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from model.calibration import dump, parse
 from model.pricing import Step
 from model.work import Phase
 from phasewatt.errors import BadCalibration, BadOption, OutOfRange
@@ -185,6 +187,37 @@ def test_a_finished_sequence_leaves_its_slot_empty():
     assert replayed.finish_s[0] == pytest.approx(prefill_s + together_s)
     assert replayed.finish_s[1] == pytest.approx(prefill_s + together_s + alone_s)
     assert replayed.start_s[2] == replayed.finish_s[1]
+
+
+def test_a_cache_crosses_the_link_before_decode_begins():
+    trace = tiny.trace([0.0, 0.0], [64, 32], [5, 1])
+    batching = Disaggregated(1, 1, 1e-6, Continuous(2048, 8, 100))
+    scenario = Scenario((), "fixed:1500", batching=batching, draws=0)
+    outcome = compare(trace, STRUCTURED, scenario).results[0].outcome
+    replayed, curves = outcome.replayed, {p: STRUCTURED.curves_of("tiny", p) for p in Phase}
+
+    def seconds(step):
+        return float(curves[step.phase].time_s(step.work(1), 1500.0)[0])
+
+    prefill_s = seconds(Step(2, 96, 64 * 65 // 2 + 32 * 33 // 2, 0, 0))
+    crossing_s = 64 * structured.SHAPE.kv_bytes_per_token() / 1e3
+    decode_s = sum(seconds(Step(0, 0, 0, 1, 65 + i)) for i in range(4))
+    assert outcome.replicas == 2
+    assert replayed.first_token_s == pytest.approx([prefill_s] * 2)
+    assert replayed.finish_s == pytest.approx([prefill_s + crossing_s + decode_s, prefill_s])
+    assert replayed.batches.gap_s.max() > crossing_s
+    idle_s = outcome.time_by_state_s[State.IDLE]
+    assert idle_s == pytest.approx(2 * outcome.makespan_s - prefill_s - decode_s)
+
+
+def test_two_pools_need_the_shape_of_the_model():
+    written = json.loads(dump(STRUCTURED))
+    written["geometries"] = []
+    nameless = parse(json.dumps(written), "nameless.json")
+    batching = Disaggregated(1, 1, 50.0, Continuous(2048, 8, 100))
+    scenario = Scenario((), "fixed:1500", batching=batching, draws=0)
+    with pytest.raises(BadOption, match="does not tell the shape of tiny, whose KV cache crosses"):
+        compare(tiny.trace([0.0], [64], [5]), nameless, scenario)
 
 
 def load(rate, n=400, mode=None, seed=3):

@@ -74,6 +74,15 @@ def test_static_batches_answer_for_curves_of_any_form(command):
     assert "batches of up to 1" in " ".join(out.split())
 
 
+def test_two_pools_answer(command):
+    without_replicas = SHORT[:-2]
+    code, out, _ = command(*without_replicas, "--batching", "disaggregated:1:2", "--kv-blocks", 600)
+    assert code == 0
+    words = " ".join(out.split())
+    assert "on 3 replicas of one Tiny GPU, 1 prefilling and 2 decoding over a link of 50" in words
+    assert "assumed: a link of 50 GB/s between both pools (--link-gb-per-s)" in words
+
+
 def test_the_same_batches_write_the_same_bytes(command, tmp_path):
     words = (*SHORT, "--batching", "continuous", "--kv-blocks", 500)
     for name in ("one", "two"):
