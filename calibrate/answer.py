@@ -60,10 +60,14 @@ def print_prediction(console: Console, calibration: Calibration, prediction: Pre
         table.add_column(name, justify="left" if not table.columns else "right")
     for name, figure, unit, scale in (
         ("SM clock", prediction.sm_mhz, "MHz", 1.0),
-        ("time", prediction.time_s, "ms", 1e3),
+        ("time", prediction.time_s, *_scaled(prediction.time_s, "s")),
         ("power", prediction.power_w, "W", 1.0),
         ("energy", prediction.energy_j, "J", 1.0),
-        ("energy per token", prediction.energy_per_token_j, "mJ", 1e3),
+        (
+            "energy per token",
+            prediction.energy_per_token_j,
+            *_scaled(prediction.energy_per_token_j, "J"),
+        ),
     ):
         table.add_row(name, f"{_number(figure.value * scale)} {unit}", _interval(figure, scale))
     console.print(table)
@@ -76,6 +80,11 @@ def print_prediction(console: Console, calibration: Calibration, prediction: Pre
         console.print("inside the calibrated domain")
     origin = prediction.origin
     console.print(f"{origin.kind}: {origin.source}", style="dim", markup=False)
+
+
+def _scaled(figure: Figure, unit: str) -> tuple[str, float]:
+    """Return the unit, or its thousandth where the figure is small, and how many go into one."""
+    return (f"m{unit}", 1e3) if figure.value < 1 else (unit, 1.0)
 
 
 def _interval(figure: Figure, scale: float) -> str:

@@ -5,7 +5,7 @@ forms were chosen by hold-out error, with covariance and the points themselves.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,24 +36,33 @@ def fit_study(study: Study) -> Calibration:
 
     Series of models whose geometry is known, and whose batches or lengths vary, are fitted
     together by physically structured forms; every other series by itself, against the clock alone.
+    Series that are too thin for either are left out, and the notes of the provenance say so.
 
     Raises:
-        BadTable: a series has too few distinct clocks, or the points tell no structure apart.
+        BadTable: no series is left.
     """
-    series = _series(study)
+    series, left_out = _told(_series(study))
     together = [one for one in series if one.geometry is not None and one.varies]
-    forms = {one.key: _fit_alone(one, study) for one in series if one not in together}
+    forms, thin = _fit_each([one for one in series if one not in together])
+    left_out += thin
     if together:
-        forms |= _fit_together(together, study)
+        fitted_forms, thin = _fit_together(together, study)
+        forms |= fitted_forms
+        left_out += thin
+    if not forms:
+        reasons = "; ".join(f"{who}: {why}" for who, why in left_out)
+        raise BadTable(f"{study.name}: {reasons or 'no points'}")
+    notes = tuple(f"left out: {who}: {why}" for who, why in left_out)
+    series = [one for one in series if one.key in forms]
     curves = tuple(_curves(one, *forms[one.key], study) for one in series)
-    shapes = {one.model: one.geometry for one in together if one.geometry is not None}
+    shapes = {one.model: one.geometry for one in series if one in together and one.geometry}
     return Calibration(
         schema=SCHEMA,
         schema_version=SCHEMA_VERSION,
         name=study.name,
         gpu=study.gpu,
         curves=curves,
-        provenance=study.provenance,
+        provenance=replace(study.provenance, notes=(*study.provenance.notes, *notes)),
         geometries=tuple(shapes.values()),
     )
 
@@ -85,10 +94,14 @@ def capped_limit_w(rows: Measurements, nominal_w: float, sm_mhz_max: float) -> f
     return held_w if held_w < nominal_w else None
 
 
-def domain_of(rows: Measurements, phase: Phase) -> Domain:
-    """Return the ranges that ``rows`` cover."""
+def domain_of(rows: Measurements, phase: Phase, sm_mhz_max: float | None) -> Domain:
+    """Return the ranges that ``rows`` cover, of clocks up to the highest that can be requested.
+
+    Under light load a GPU may run above the highest clock that its driver names. Such rows are
+    fitted at the clock that was read; nobody can ask for it (docs/fits.md).
+    """
     return Domain(
-        sm_mhz=_span(rows.sm_mhz),
+        sm_mhz=_span(np.minimum(rows.sm_mhz, sm_mhz_max or np.inf)),
         batch=_span(rows.batch),
         prompt_tokens=_span(rows.prompt_tokens) if phase is Phase.PREFILL else None,
         context_tokens=_span(rows.context_tokens) if phase is Phase.DECODE else None,
@@ -109,6 +122,10 @@ def points_of(rows: Measurements) -> Points:
 
 
 _Key = tuple[str, str, Phase]
+_Forms = dict[_Key, tuple[FittedForm, FittedForm]]
+"""Time and power of each series."""
+_LeftOut = tuple[str, str]
+"""Which series, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +139,12 @@ class _Series:
     @property
     def key(self) -> _Key:
         return self.model, self.engine, self.phase
+
+    @property
+    def name(self) -> str:
+        count = len(self.rows)
+        points = f"{count} point{'s' * (count > 1)}"
+        return f"{self.phase} of {self.model} in {self.engine}, {points}"
 
     @property
     def varies(self) -> bool:
@@ -147,35 +170,67 @@ def _series(study: Study) -> list[_Series]:
     ]
 
 
-def _fit_alone(one: _Series, study: Study) -> tuple[FittedForm, FittedForm]:
-    rows, work = one.rows, one.rows.work(one.phase)
-    timed, metered = np.isfinite(rows.time_s), np.isfinite(rows.power_w)
-    try:
-        time = Series(one.phase, rows.sm_mhz, work, rows.time_s).rows(timed)
-        power = Series(one.phase, rows.sm_mhz, work, rows.power_w).rows(metered)
-        return fit_best(TIME_FORMS, time), fit_best(POWER_FORMS, power)
-    except BadTable as error:
-        raise BadTable(f"{study.name}: {one.model} in {one.engine}: {error}") from None
+def _told(series: Sequence[_Series]) -> tuple[list[_Series], list[_LeftOut]]:
+    """Part ``series`` into those whose points tell time and power, and those that do not."""
+    told: list[_Series] = []
+    left_out: list[_LeftOut] = []
+    for one in series:
+        missing = [
+            name
+            for name in ("time", "power")
+            if not np.any(np.isfinite(getattr(one.rows, _COLUMNS[name])))
+        ]
+        if missing:
+            left_out.append((one.name, f"no point tells {' or '.join(missing)}"))
+        else:
+            told.append(one)
+    return told, left_out
 
 
-def _fit_together(
-    together: Sequence[_Series], study: Study
-) -> dict[_Key, tuple[FittedForm, FittedForm]]:
+_COLUMNS = {"time": "time_s", "power": "power_w"}
+
+
+def _fit_each(series: Sequence[_Series]) -> tuple[_Forms, list[_LeftOut]]:
+    """Fit each of ``series`` against the clock alone."""
+    forms: _Forms = {}
+    left_out: list[_LeftOut] = []
+    for one in series:
+        rows, work = one.rows, one.rows.work(one.phase)
+        timed, metered = np.isfinite(rows.time_s), np.isfinite(rows.power_w)
+        try:
+            time = Series(one.phase, rows.sm_mhz, work, rows.time_s).rows(timed)
+            power = Series(one.phase, rows.sm_mhz, work, rows.power_w).rows(metered)
+            forms[one.key] = fit_best(TIME_FORMS, time), fit_best(POWER_FORMS, power)
+        except BadTable as error:
+            left_out.append((one.name, str(error).removeprefix(f"{one.phase}: ")))
+    return forms, left_out
+
+
+def _fit_together(together: Sequence[_Series], study: Study) -> tuple[_Forms, list[_LeftOut]]:
+    """Fit time engine by engine, then power of all engines that time was found of."""
     reference_mhz = study.gpu.sm_mhz_max or max(float(s.rows.sm_mhz.max()) for s in together)
     times: dict[_Key, FittedForm] = {}
-    try:
-        for engine in dict.fromkeys(one.engine for one in together):
-            members = [one for one in together if one.engine == engine]
+    left_out: list[_LeftOut] = []
+    for engine in dict.fromkeys(one.engine for one in together):
+        members = [one for one in together if one.engine == engine]
+        try:
             chosen = choose_time(_stacked(members, "time_s", "time_error"), reference_mhz)
-            times |= {one.key: fitted(chosen, i) for i, one in enumerate(members)}
-        rows = _stacked(together, "power_w", "power_error")
-        of_blocks = [times[one.key] for one in together]
-        rows = with_activity(rows, [time.activity for time in of_blocks])
-        power = choose_power(rows, reference_mhz)
-        power = with_time_errors(power, of_blocks)
+        except BadTable as error:
+            left_out.append((", ".join(one.name for one in members), str(error)))
+            continue
+        times |= {one.key: fitted(chosen, i) for i, one in enumerate(members)}
+    timed = [one for one in together if one.key in times]
+    if not timed:
+        return {}, left_out
+    of_blocks = [times[one.key] for one in timed]
+    rows = with_activity(
+        _stacked(timed, "power_w", "power_error"), [time.activity for time in of_blocks]
+    )
+    try:
+        power = with_time_errors(choose_power(rows, reference_mhz), of_blocks)
     except BadTable as error:
-        raise BadTable(f"{study.name}: {error}") from None
-    return {one.key: (times[one.key], fitted(power, i)) for i, one in enumerate(together)}
+        return {}, [*left_out, (", ".join(one.name for one in timed), str(error))]
+    return {one.key: (times[one.key], fitted(power, i)) for i, one in enumerate(timed)}, left_out
 
 
 def _stacked(members: Sequence[_Series], target: str, error: str) -> Rows:
@@ -208,7 +263,7 @@ def _curves(one: _Series, time: FittedForm, power: FittedForm, study: Study) -> 
         phase=one.phase,
         time=time,
         power=power,
-        domain=domain_of(one.rows, one.phase),
+        domain=domain_of(one.rows, one.phase, top_mhz),
         points=points_of(one.rows),
         governor_limit_w=limit_w,
         origin=Origin(

@@ -49,6 +49,9 @@ def leakage(found: Sequence[Measurement], power_limit_w: float) -> Leakage:
             continue
         power_w = np.array([window.power_w for window in each.windows])
         error_w = np.array([window.power_error_w for window in each.windows])
+        # Steps that the host scatters draw more where they come faster, and warm the board by it.
+        paces = np.array([window.time_s for window in each.windows])
+        error_w = np.hypot(error_w, power_w * float(np.std(paces) / np.mean(paces)))
         warmth_k = np.array([window.temperature_c for window in each.windows])
         weight = error_w**-2
         warmth_k = warmth_k - np.average(warmth_k, weights=weight)

@@ -29,6 +29,8 @@ class MeasurePlan:
         window_s: length of the window of a repeat.
         precision: relative half-width of the 95% interval of time and power at which to stop.
         min_repeats, max_repeats: bounds on the number of repeats.
+        patience_s: after so long no repeat is begun beyond the fewest: what the host scatters, more
+            windows of the same point do not mend, and its error says so.
     """
 
     settle_s: float = 1.0
@@ -36,6 +38,7 @@ class MeasurePlan:
     precision: float = 0.02
     min_repeats: int = 2
     max_repeats: int = 6
+    patience_s: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,9 @@ def _measure(
             settle_s = min(2 * settle_s, LONGEST_SETTLE_S)
         kept = [r for r in repeats if r.steady]
         if len(kept) >= plan.min_repeats and _half_width(kept) <= plan.precision:
+            break
+        tired = clock.now_s() - started_s > plan.patience_s
+        if tired and len(repeats) >= plan.min_repeats:
             break
     steady = any(repeat.steady for repeat in repeats)
     kept = [repeat for repeat in repeats if repeat.steady or not steady]

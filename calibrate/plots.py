@@ -36,6 +36,8 @@ def plot_calibration(calibration: Calibration, path: Path) -> None:
         unit = "prefill" if curves.phase is Phase.PREFILL else "step"
         time.set_ylabel(f"time, s per {unit}")
         power.set_ylabel("power, W")
+        limit_w = calibration.gpu.limit_w(curves)
+        power.axhline(limit_w, color="#555555", linestyle="--", linewidth=1)
         energy.set_ylabel(f"energy, J per {unit}")
         for axis in (time, power, energy):
             axis.grid(alpha=0.3)
@@ -44,7 +46,7 @@ def plot_calibration(calibration: Calibration, path: Path) -> None:
         time.legend(fontsize=7)
     figure.suptitle(
         f"{calibration.name}: {calibration.gpu.name}; dots {_dots(calibration)}, lines fitted, "
-        "bands 95% for a new measurement",
+        "bands 95% for a new measurement, dashed the power that the governor holds",
         fontsize=10,
     )
     FigureCanvasAgg(figure)

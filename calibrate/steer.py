@@ -67,7 +67,9 @@ def step_powers(mixtures: Mixtures, power_limit_w: float) -> StepPowers:
     ``(t p + g q) / (t + g)``, so that ``p = P + (g / t) (P - q)``. The GEMM's power q at each
     clock is what all mixtures of all steps share: they are fitted together, each step and the GEMM
     as ``P0 + c x V(x)^2`` with one voltage V for all, over a grid of voltages; what they leave
-    open of V becomes error of q, and that of p. See docs/steering.md.
+    open of V becomes error of q, and that of p. So does how far the GEMM's power differs from one
+    mixture to the next: the scatter of the mixtures about their fit, which steps that ran alone
+    do not share. See docs/steering.md.
     """
     ratio = mixtures.gemm_time_s / mixtures.step_time_s
     error_w = np.hypot(mixtures.power_error_w, FLOOR * mixtures.power_w)
@@ -75,11 +77,12 @@ def step_powers(mixtures: Mixtures, power_limit_w: float) -> StepPowers:
         nothing = np.full_like(ratio, np.nan)
         error = error_w / mixtures.power_w
         return StepPowers(mixtures.power_w, error, np.zeros_like(ratio), nothing, nothing)
-    gemm_w, gemm_error_w, scatter = _gemm_power(mixtures, error_w, power_limit_w)
+    gemm_w, gemm_error_w, differs = _gemm_power(mixtures, error_w, power_limit_w)
     power_w = mixtures.power_w + ratio * (mixtures.power_w - gemm_w)
     relative = 1 / np.where(power_w > 0, power_w, np.nan)
     shared = ratio * gemm_error_w * relative
-    error = np.hypot((1 + ratio) * scatter * error_w * relative, shared)
+    own = np.hypot((1 + ratio) * error_w, ratio * differs * gemm_w) * relative
+    error = np.hypot(own, shared)
     error, shared = (np.where(np.isnan(each), np.inf, each) for each in (error, shared))
     told_w = np.where(error <= GIVE_UP, power_w, np.nan)
     return StepPowers(told_w, error, shared, gemm_w, gemm_error_w)
@@ -96,7 +99,12 @@ def gemms_for(ratio: float, step_time_s: float, gemm_time_s: float) -> int:
 FLOOR = 0.0005
 """Relative scatter of power that no window's own error tells, such as heat that comes and goes.
 
-Assumed, and small: the scatter of the mixtures about their joint fit is found and used."""
+Assumed, and small: how far GEMMs differ between mixtures is found and used."""
+
+DIFFERENCES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
+"""Relative standard deviations of the GEMM's power about its own curve that are tried.
+
+Runs of GEMMs are short or long, and the clock moves within them: one H100 showed 0.03 to 0.05."""
 
 STATIC_SHARE = (0.25, 0.15)
 """Mean and standard deviation, over the power limit, of what static power a board may have.
@@ -125,34 +133,36 @@ _SLOPES = np.arange(0.0, 2.51, 0.05)
 
 Published: A100 1.24, RTX 3090 about 1.5, H100 0.5 to 1."""
 
-_SCATTER_PRIOR = 3.0
-"""Degrees of freedom of the belief that mixtures scatter as their errors say."""
-
-
 def _gemm_power(
     mixtures: Mixtures, error_w: Array, power_limit_w: float
 ) -> tuple[Array, Array, float]:
-    """Return the GEMM's power at each mixture's clock, its error, and the scatter about the fit.
+    """Return the GEMM's power at each mixture's clock, its error, and how far mixtures differ.
 
-    Every voltage of the grid gives a linear least-squares fit; they are averaged by evidence.
+    The last is the relative standard deviation of the GEMM's power about its own curve. Every
+    voltage and deviation of the grid gives a linear least-squares fit; the likeliest deviation is
+    taken, and its fits are averaged by evidence.
     """
     x = mixtures.sm_mhz / mixtures.sm_mhz.max()
     switching, plausible = _voltages(x)
     rows = _equations(mixtures, switching)
     beliefs = _beliefs(rows.shape[-1], power_limit_w)
-    # Once to see how far mixtures scatter about the fit, once with that scatter as their error.
-    scatter = _solve(rows, mixtures.power_w, error_w, beliefs).scatter(mixtures)
-    fit = _solve(rows, mixtures.power_w, scatter * error_w, beliefs)
-    evidence = fit.log_evidence
-    weight = plausible * np.exp(evidence - evidence.max())
-    weight /= weight.sum()
+    share = mixtures.gemm_time_s / (mixtures.step_time_s + mixtures.gemm_time_s)
+    deviation_w = share * mixtures.power_w
+    fits = [
+        _solve(rows, mixtures.power_w, np.hypot(error_w, differs * deviation_w), beliefs)
+        for differs in DIFFERENCES
+    ]
+    best = max(float(fit.log_evidence.max()) for fit in fits)
+    weights = [plausible * np.exp(fit.log_evidence - best) for fit in fits]
+    likeliest = int(np.argmax([weight.sum() for weight in weights]))
+    fit, weight = fits[likeliest], weights[likeliest] / weights[likeliest].sum()
     each_w = fit.theta[:, -3, None] + fit.theta[:, -2, None] * switching
     gemm_w = weight @ each_w
     covariance = fit.covariance[:, -3:-1, -3:-1]
     slopes = np.stack([np.ones_like(switching), switching], axis=-1)
     variance = np.einsum("vni,vij,vnj->vn", slopes, covariance, slopes)
     gemm_error_w = np.sqrt(weight @ (variance + (each_w - gemm_w) ** 2))
-    return gemm_w, gemm_error_w, scatter
+    return gemm_w, gemm_error_w, DIFFERENCES[likeliest]
 
 
 @dataclass(frozen=True)
@@ -162,38 +172,28 @@ class _Fit:
     Attributes:
         theta: the unknowns, (voltages, unknowns).
         covariance: theirs, (voltages, unknowns, unknowns).
-        misfit: sum of squared residuals over errors, beliefs included, (voltages,).
-        data_misfit: the same of the mixtures alone.
+        log_evidence: the log of how likely each voltage makes what was measured, up to a constant
+            that is the same for all errors, (voltages,).
     """
 
     theta: Array
     covariance: Array
-    misfit: Array
-    data_misfit: Array
-
-    @property
-    def log_evidence(self) -> Array:
-        """The log of how likely each voltage makes what was measured, up to a constant."""
-        _, log_volume = np.linalg.slogdet(self.covariance)
-        return np.asarray((log_volume - self.misfit) / 2)
-
-    def scatter(self, mixtures: Mixtures) -> float:
-        """Return how many times their errors the mixtures scatter about the best fit."""
-        freedom = max(mixtures.step.size - 2 * (int(mixtures.step.max()) + 1) - 4, 0)
-        seen = float(self.data_misfit[np.argmin(self.misfit)])
-        return float(np.sqrt((seen + _SCATTER_PRIOR) / (freedom + _SCATTER_PRIOR)))
+    log_evidence: Array
 
 
 def _solve(rows: Array, power_w: Array, error_w: Array, beliefs: tuple[Array, Array]) -> _Fit:
     believed, belief = beliefs
     weighted, target = rows / error_w[:, None], power_w / error_w
-    normal = np.einsum("vni,vnj->vij", weighted, weighted) + believed.T @ believed
-    right = np.einsum("vni,n->vi", weighted, target) + believed.T @ belief
+    across = weighted.transpose(0, 2, 1)
+    normal = across @ weighted + believed.T @ believed
+    right = across @ target + believed.T @ belief
     covariance = np.linalg.inv(normal)
     theta = np.einsum("vij,vj->vi", covariance, right)
-    data_misfit = np.sum((np.einsum("vni,vi->vn", weighted, theta) - target) ** 2, axis=1)
-    misfit = data_misfit + np.sum((theta @ believed.T - belief) ** 2, axis=1)
-    return _Fit(theta, covariance, misfit, data_misfit)
+    misfit = np.sum(((weighted @ theta[:, :, None])[:, :, 0] - target) ** 2, axis=1)
+    misfit += np.sum((theta @ believed.T - belief) ** 2, axis=1)
+    _, log_volume = np.linalg.slogdet(covariance)
+    log_evidence = (log_volume - misfit) / 2 - np.sum(np.log(error_w))
+    return _Fit(theta, covariance, log_evidence)
 
 
 def _voltages(x: Array) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.activity import ACTIVITY_FORMS
 from model.curves import FitErrors, FittedForm, lower_root
 from model.diagnostics import diagnose
-from model.roofline import ROOFLINES, Extra, Launch, Roofline
+from model.roofline import EXTRA_COEFFICIENTS, ROOFLINES, Extra, Launch, Roofline
 from model.shape import Activity
 from model.structured import LUCKY, ONE_CLOCK, Rows, Sharing, Solution, Structure, fit_structure
 from model.work import Array, Work
@@ -26,6 +26,13 @@ FOLDS = 5
 
 SIMPLER_WITHIN = 1.05
 """A structure with fewer numbers is kept when its hold-out error is within 5% of the best."""
+
+_BEYOND_DOUBT = 2.0
+"""Coefficients are the engine's until finer ones predict better by this many standard errors of
+the difference: numbers of each model's own describe it well and say nothing of the next."""
+
+_TOLD = 1.0
+"""An extra term is shown by a coefficient of more than this many times its standard error."""
 
 _NOISE_ENOUGH = 1.6
 """A hold-out error this close to the measurements' own error leaves nothing to be won."""
@@ -69,7 +76,6 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
             continue
         # What becomes of launches is the engine's: a finer sharing does not change it.
         launches = (best.launch,) if best.launch is Launch.NONE else (best.launch, Launch.NONE)
-        best = field.best([best, replace(best, overlap=False)], sharing) or best
         while sharing is not Sharing.MODEL and not field.noise_is_reached():
             extras = [extra for extra in Extra if extra not in best.extras]
             richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
@@ -77,6 +83,7 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
             if better == best:
                 break
             best = better
+        field.attempt(Structure(ROOFLINES[replace(best, overlap=False)], sharing))
         if field.noise_is_reached():
             break
     return field.choice(f"time of {', '.join(dict.fromkeys(b.engine for b in rows.blocks))}")
@@ -189,6 +196,7 @@ class _Field:
 
     def __init__(self, rows: Rows, reference_mhz: float) -> None:
         self._rows = rows
+        self._kind = rows.configuration
         self._reference_mhz = reference_mhz
         self._attempted: set[tuple[str, bytes]] = set()
         self._tried: list[_Tried] = []
@@ -213,7 +221,7 @@ class _Field:
             return
         self._attempted.add(key)
         solution = fit_structure(structure, self._rows, self._reference_mhz)
-        shown = solution.estimate.determined and _shows_floor(solution)
+        shown = solution.estimate.determined and _shows_floor(solution) and _shows_extras(solution)
         if shown and not self._is_beaten(solution):
             self._tried.append((solution, holdout(solution)))
 
@@ -244,11 +252,31 @@ class _Field:
         return self._score(seen, typical) > SIMPLER_WITHIN * self._score(held, typical)
 
     def _leader(self, tried: Sequence[_Tried]) -> _Tried:
-        """Return the simplest of those whose error is close to the least."""
+        """Return the best of those that share most, or of finer ones that are clearly better."""
         typical = min(float(np.median(held)) for _, held in tried)
+        led = [self._simplest(alike, typical) for alike in _by_sharing(tried)]
+        leader = led[0]
+        for finer in led[1:]:
+            gain = self._score(leader[1], typical) - self._score(finer[1], typical)
+            if gain > _BEYOND_DOUBT * self._doubt(leader[1], finer[1], typical):
+                leader = finer
+        return leader
+
+    def _simplest(self, tried: Sequence[_Tried], typical: float) -> _Tried:
+        """Return the simplest of those whose error is close to the least."""
         scores = [self._score(held, typical) for _, held in tried]
         close = [i for i, score in enumerate(scores) if score <= SIMPLER_WITHIN * min(scores)]
         return tried[min(close, key=lambda i: (tried[i][0].size, scores[i]))]
+
+    def _doubt(self, errors: Array, best: Array, typical: float) -> float:
+        """Return the standard error of how much larger ``errors`` are, by kinds of step."""
+        most = _OUTLIER * typical
+        larger = np.minimum(errors, most) - np.minimum(best, most)
+        larger = self._weight * (larger - np.average(larger, weights=self._weight))
+        sums = np.bincount(self._kind, weights=larger)
+        kinds = max(np.unique(self._kind).size, 2)
+        variance = float(sums @ sums) * kinds / (kinds - 1)
+        return math.sqrt(variance) / float(self._weight.sum())
 
     def _score(self, errors: Array, typical: float) -> float:
         counted = np.minimum(errors, _OUTLIER * typical)
@@ -256,12 +284,36 @@ class _Field:
 
 
 def _shows_floor(solution: Solution) -> bool:
-    """Whether more than one clock lies below the knee, where there is one: else it is invented."""
+    """Whether more than one clock lies below the knee, where there is one: else it is invented.
+
+    So is one that no kind of step crossed, as each ran at one clock only.
+    """
     names = solution.structure.form.names
     if "knee" not in names:
         return True
+    if not solution.rows.clock_moved:
+        return False
     lowest = float(solution.rows.sm_mhz.min()) / solution.reference_mhz
     return float(solution.coefficients(0)[names.index("knee")]) > ONE_CLOCK * lowest
+
+
+def _shows_extras(solution: Solution) -> bool:
+    """Whether the rows tell each extra term's coefficient from nought."""
+    estimate = solution.estimate
+    for column, name in enumerate(solution.structure.form.names):
+        if name in EXTRA_COEFFICIENTS:
+            numbers = np.unique(solution.index[:, column])
+            sd = np.sqrt(np.diag(estimate.covariance)[numbers])
+            told = estimate.free[numbers] & (_TOLD * sd < np.abs(estimate.theta[numbers]))
+            if not np.all(told):
+                return False
+    return True
+
+
+def _by_sharing(tried: Sequence[_Tried]) -> list[list[_Tried]]:
+    """Part what was tried by who shares coefficients, from all steps to each model's."""
+    kinds = [[one for one in tried if one[0].structure.sharing is kind] for kind in Sharing]
+    return [kind for kind in kinds if kind]
 
 
 def _clock_parts(sm_mhz: Array) -> NDArray[np.int64]:

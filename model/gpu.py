@@ -99,6 +99,7 @@ class Gpu:
     def clocks_mhz(self, curves: Load) -> Array:
         """Return the clocks that can be requested inside the calibrated domain, ascending."""
         low, high = curves.domain.sm_mhz
+        high = min(high, self.sm_mhz_max or np.inf)
         steps = np.arange(np.ceil(low / self.sm_mhz_step), high // self.sm_mhz_step + 1)
         return np.asarray(steps * self.sm_mhz_step)
 

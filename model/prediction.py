@@ -87,10 +87,13 @@ def predict(calibration: Calibration, step: Step) -> Prediction:
     Raises:
         BadCalibration: the model, engine or phase has no curves.
         BadOption: a batch, a length or a clock that no GPU could run.
-        OutOfRange: the power limit holds a clock below the calibrated domain.
+        OutOfRange: the power limit holds a clock below the calibrated domain, or the curves know
+            nothing of batches and this one was not measured.
     """
     curves = calibration.curves_of(step.model, step.phase, step.engine)
     _require_possible(step, calibration.gpu)
+    if not curves.time.definition.varies_with_work:
+        curves.require_batch(step.batch)
     make = Work.prefill if step.phase is Phase.PREFILL else Work.decode
     work = make([step.batch], [step.tokens])
     asked = min(step.requested_mhz, _highest_mhz(curves, step))

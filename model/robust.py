@@ -178,9 +178,14 @@ def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estim
     slopes = problem.jacobian(theta) * (np.sqrt(weight) / sd)[:, None]
     assumed = np.isfinite(problem.assumed_sd)
     # A number that could double without anyone seeing it is not told, and of unknown size.
-    told = (np.linalg.norm(slopes, axis=0) * np.abs(theta) > 1) | assumed
-    room = 1e-6 * np.maximum(np.abs(theta), 1e-30)
-    inside = (theta > problem.lower + room) & (theta < problem.upper - room)
+    norms = np.linalg.norm(slopes, axis=0)
+    told = (norms * np.abs(theta) > 1) | assumed
+    # A number that no row could tell from its bound, whatever its size, rests on it.
+    unseen = 1 / np.maximum(norms, 1 / np.maximum(np.abs(problem.upper), 1e-300))
+    room = 1e-6 * np.maximum(np.abs(theta), np.minimum(unseen, 1e-3 * problem.upper))
+    low, high = theta <= problem.lower + room, theta >= problem.upper - room
+    theta = np.where(low, problem.lower, np.where(high, problem.upper, theta))
+    inside = ~(low | high)
     free = told & inside
     rows = slopes[:, free]
     misses = problem.residuals(theta) * np.sqrt(weight) / sd

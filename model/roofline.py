@@ -18,9 +18,14 @@ from model.work import Array
 
 
 class Launch(StrEnum):
-    """What becomes of the time that the host takes to launch a step's kernels."""
+    """What becomes of the time that launching a step's kernels takes.
+
+    The host's own time knows no clock of the GPU. Kernels that a graph replays start one after the
+    other on the device, and part of that latency goes by its clock: ``CLOCKED``.
+    """
 
     SERIAL = "serial launch"
+    CLOCKED = "clocked launch"
     OVERLAPPED = "overlapped launch"
     NONE = "no launch"
 
@@ -139,7 +144,8 @@ def _columns(terms: Roofline) -> list[_Column]:
     if not terms.one_bandwidth:
         weights = ("weight_bytes_per_s", "weight_clock_share")
         cache = ("kv_bytes_per_s", "kv_clock_share")
-    columns = [] if terms.launch is Launch.NONE else [_Column("launch_s", None, "launch")]
+    share = "launch_clock_share" if terms.launch is Launch.CLOCKED else None
+    columns = [] if terms.launch is Launch.NONE else [_Column("launch_s", share, "launch")]
     columns.append(_Column(*weights, "memory"))
     if cache != weights:
         columns.append(_Column(*cache, "memory"))
@@ -204,6 +210,11 @@ _RATES = {
 }
 """Rates at the reference clock. The upper bounds are far above any hardware: a rate that rests on
 one belongs to a term that the points do not show."""
+
+EXTRA_COEFFICIENTS = frozenset(
+    {"attention_flops_per_s", "tile_tokens", "activation_bytes_per_s", "walked_tokens_per_s"}
+)
+"""What the extra terms are measured by: where one is not told, its term is not shown."""
 
 _TILE = Coefficient("tile_tokens", "1", 0.0, 4096.0, "tokens that unfilled tiles add to a step")
 
@@ -283,7 +294,8 @@ def _formula(terms: Roofline) -> str:
     if Extra.TILES in terms.extras:
         compute += ", gemm for tile_tokens more"
     device = f"(({memory})^p + ({compute})^p)^(1/p)" if terms.overlap else f"{memory} + {compute}"
-    shared = "each term times 1 - s + s/x"
+    clocked = terms.launch in (Launch.CLOCKED, Launch.NONE)
+    shared = f"each term {'' if clocked else 'but launches '}times 1 - s + s/x"
     if terms.launch is Launch.NONE:
         return f"T = {device}, {shared}"
     if terms.launch is Launch.OVERLAPPED:

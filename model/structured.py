@@ -81,6 +81,15 @@ class Rows:
         _, which = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
         return np.asarray(which.ravel(), dtype=np.int64)
 
+    @property
+    def clock_moved(self) -> bool:
+        """Whether any kind of step ran at two clocks: else nothing tells what the clock does."""
+        kind = self.configuration
+        low, high = np.full(int(kind.max()) + 1, np.inf), np.zeros(int(kind.max()) + 1)
+        np.minimum.at(low, kind, self.sm_mhz)
+        np.maximum.at(high, kind, self.sm_mhz)
+        return bool(np.any(high > ONE_CLOCK * low))
+
     def inputs(self, reference_mhz: float) -> Inputs:
         """Return the steps as a form's inputs, with the constants of each step's block."""
         names = self.blocks[0].constants
@@ -246,10 +255,13 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
         return matrix
 
     known = np.where(np.isfinite(rows.error), rows.error, 0.0)
-    assumed_mean, assumed_sd = np.zeros(numbers), np.full(numbers, np.inf)
-    if rows.sm_mhz.max() < ONE_CLOCK * rows.sm_mhz.min():
-        pairs = [c.assumed or (0.0, np.inf) for c in form.coefficients]
-        assumed_mean[index], assumed_sd[index] = np.array(pairs).T
+    moved = rows.clock_moved
+    pairs = [
+        c.assumed if c.assumed is not None and (c.of_gpu or not moved) else (0.0, np.inf)
+        for c in form.coefficients
+    ]
+    assumed_mean, assumed_sd = np.empty(numbers), np.empty(numbers)
+    assumed_mean[index], assumed_sd[index] = np.array(pairs).T
     return Problem(
         residuals,
         jacobian,

@@ -13,10 +13,11 @@ from calibrate.cli import main
 from calibrate.fit import fit_study
 from calibrate.twin.cost import step_cost
 from calibrate.twin.truth import twin_truth
-from model.calibration import dump
+from model.calibration import dump, load
 from model.prediction import STOCK_MHZ, Step, predict
 from model.regimes import Regime
 from model.work import Phase
+from phasewatt.errors import OutOfRange
 
 MODEL = "llama-3.1-8b"
 DECODE = ("--model", MODEL, "--phase", "decode", "--batch", "8", "--context", "1000")
@@ -216,3 +217,11 @@ def test_stock_is_the_clock_that_the_governor_was_seen_to_choose(calibration):
     found = predict(calibration, Step(MODEL, None, Phase.DECODE, 1, 1000, STOCK_MHZ))
     assert found.sm_mhz.value == 1980.0
     assert np.isinf(found.step.requested_mhz)
+
+
+def test_a_batch_that_curves_know_nothing_of_is_refused():
+    calibration = load("rtx3090-club3090")
+    step = Step("qwen3.6-27b-q3_k_xl", None, Phase.DECODE, 2.0, 240.0, 1380.0)
+    with pytest.raises(OutOfRange, match="not measured at batch 2: expected batch 1"):
+        predict(calibration, step)
+    assert predict(calibration, replace(step, batch=1.0)).outside == ()
