@@ -27,6 +27,7 @@ RATES = {
     "gemm_flops_per_s": 4e12,
     "attention_flops_per_s": 1e12,
     "tile_tokens": 24.0,
+    "launch_clock_share": 0.4,
     "memory_clock_share": 0.3,
     "weight_clock_share": 0.3,
     "kv_clock_share": 0.5,
@@ -80,5 +81,5 @@ def random_terms(rng: np.random.Generator) -> Roofline:
     """Any structure of a roofline."""
     extras = frozenset(extra for extra in Extra if rng.integers(2))
     return Roofline(
-        list(Launch)[rng.integers(3)], bool(rng.integers(2)), bool(rng.integers(2)), extras
+        list(Launch)[rng.integers(len(Launch))], bool(rng.integers(2)), bool(rng.integers(2)), extras
     )
