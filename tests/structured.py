@@ -80,6 +80,5 @@ def calibration(
 def random_terms(rng: np.random.Generator) -> Roofline:
     """Any structure of a roofline."""
     extras = frozenset(extra for extra in Extra if rng.integers(2))
-    return Roofline(
-        list(Launch)[rng.integers(len(Launch))], bool(rng.integers(2)), bool(rng.integers(2)), extras
-    )
+    launch = list(Launch)[rng.integers(len(Launch))]
+    return Roofline(launch, bool(rng.integers(2)), bool(rng.integers(2)), extras)
