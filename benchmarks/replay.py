@@ -21,6 +21,7 @@ from model.work import Phase
 from simulate.metrics import measure
 from simulate.prepare import prepare, queries_of, run
 from simulate.scenario import Arrivals, Scenario
+from simulate.serving import ServingAlone
 
 CALIBRATION = "rtx3090-club3090"
 LENGTHS = "prompt=lognormal:1024:0.9,output=lognormal:128:0.9"
@@ -57,7 +58,8 @@ def _measure(replicas: int, requests: int) -> None:
     calibration = load(CALIBRATION)
     trace = traces.load(f"synthetic:poisson,rate=1,n={requests},{LENGTHS}")
     alone = prepare("phase-aware", scenario, calibration, queries_of(trace, Arrivals.TRACE))
-    busy_s = sum(float(alone.service[phase].time_s.sum()) for phase in Phase)
+    assert isinstance(alone.serving, ServingAlone)
+    busy_s = sum(float(alone.serving.service[phase].time_s.sum()) for phase in Phase)
     rate = LOAD * replicas / (busy_s / requests + 2 * scenario.switch_latency_s)
     queries = queries_of(traces.scale_rate(trace, rate), Arrivals.TRACE)
     marks = [time.perf_counter()]

@@ -140,6 +140,8 @@ def _gpu(log: Log, limit_w: float) -> Gpu:
         else Origin(Kind.ASSUMED, "NVIDIA GPUs from Pascal to Blackwell step so"),
     }
     idle_w = None
+    if header.gpu.memory_bytes:
+        origins["memory_bytes"] = Origin(kind, "NVML, size of the device memory")
     if header.clocks.sm_mhz:
         origins["sm_mhz_max"] = origins["sm_mhz_step"]
     if log.idle:
@@ -154,6 +156,7 @@ def _gpu(log: Log, limit_w: float) -> Gpu:
         idle_power_w=idle_w,
         origins=origins,
         sm_mhz_max=float(header.clocks.sm_mhz[-1]) if header.clocks.sm_mhz else None,
+        memory_bytes=float(header.gpu.memory_bytes) or None,
     )
 
 

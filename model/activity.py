@@ -34,7 +34,7 @@ def activity_power(knee: bool, memory_static: bool) -> Form:
         static_w = value["static_w"] + value.get("memory_static_w", _NONE) * memory
         dynamic_w = value["memory_dynamic_w"] * memory + value["compute_dynamic_w"] * compute
         floor = value.get("knee", _NONE)
-        return static_w + dynamic_w * _switching(at.clock, value["voltage_slope"], floor)
+        return static_w + dynamic_w * switching(at.clock, value["voltage_slope"], floor)
 
     def starts(target: Array, at: Inputs) -> list[list[float]]:
         return _power_starts(target, at, knee, memory_static)
@@ -54,6 +54,12 @@ def activity_power(knee: bool, memory_static: bool) -> Form:
     )
 
 
+def switching(clock: Array, slope: Array, knee: Array) -> Array:
+    """Return x V(x)^2 with V relative to the voltage at the reference clock; it rises with x."""
+    voltage = 1 - slope * (1 - np.maximum(clock, knee))
+    return np.asarray(clock * np.maximum(voltage, LEAST_VOLTAGE) ** 2)
+
+
 _LEAST_START = 0.01
 """No power starts below this share of the least that was measured, so that a fit can raise it."""
 
@@ -62,7 +68,7 @@ _NONE = np.zeros(())
 _MOST_W = 5000.0
 """No board draws more for one purpose; powers of a share that no step shows end here."""
 
-_LEAST_VOLTAGE = 0.2
+LEAST_VOLTAGE = 0.2
 """No GPU runs below this share of its highest voltage; it keeps extrapolated power rising."""
 
 _VOLTAGE_SLOPE = Coefficient(
@@ -89,12 +95,6 @@ _COMPUTE_DYNAMIC = Coefficient(
 )
 
 
-def _switching(clock: Array, slope: Array, knee: Array) -> Array:
-    """Return x V(x)^2 with V relative to the voltage at the reference clock."""
-    voltage = 1 - slope * (1 - np.maximum(clock, knee))
-    return np.asarray(clock * np.maximum(voltage, _LEAST_VOLTAGE) ** 2)
-
-
 def _power_starts(target: Array, at: Inputs, knee: bool, memory_static: bool) -> list[list[float]]:
     """Return the three voltage curves of a grid that fit best, each with its best powers."""
     assert at.activity is not None
@@ -103,7 +103,7 @@ def _power_starts(target: Array, at: Inputs, knee: bool, memory_static: bool) ->
     knees = np.linspace(lowest, 1.0, 12)[:-1] if knee else [0.0]
     tried = []
     for slope, floor in product(np.geomspace(0.05, 3.2, 13), knees):
-        factor = _switching(at.clock, np.asarray(slope), np.asarray(floor))
+        factor = switching(at.clock, np.asarray(slope), np.asarray(floor))
         columns = [np.ones_like(target), *([memory] if memory_static else [])]
         columns += [memory * factor, compute * factor]
         powers_w, misfit = nnls(np.column_stack(columns) / target[:, None], np.ones(target.size))

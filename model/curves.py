@@ -268,6 +268,11 @@ class Curves:
             )
         return self
 
+    @property
+    def power_varies(self) -> bool:
+        """Whether power depends on the step."""
+        return self.power.definition.varies_with_work
+
     def time_s(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the time of each step in seconds; ``sm_mhz`` broadcasts against the work."""
         return self.time.value(self._inputs(self.time, work, sm_mhz))

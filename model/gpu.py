@@ -3,18 +3,66 @@
 In: facts with their origin. Out: the clock that holds when one asks for another.
 """
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from model.curves import Curves
+from model.curves import Domain
 from model.provenance import STRICT, Origin
 from model.work import Array, Work
 from phasewatt.errors import OutOfRange
 
 _BISECTIONS = 45
 """Halvings of a clock range: 2000 MHz / 2^45 is far below any clock's resolution."""
+
+
+class Load(Protocol):
+    """What a GPU must know of its load to hold a clock: :class:`model.curves.Curves`, or a mix."""
+
+    @property
+    def model(self) -> str:
+        """The model that runs."""
+        ...
+
+    @property
+    def phase(self) -> str:
+        """What kind of step it is."""
+        ...
+
+    @property
+    def domain(self) -> Domain:
+        """The ranges that were measured."""
+        ...
+
+    @property
+    def governor_limit_w(self) -> float | None:
+        """The power at which the untouched GPU holds it; None for the nominal limit."""
+        ...
+
+    @property
+    def power_varies(self) -> bool:
+        """Whether its power depends on the step."""
+        ...
+
+    def power_w(self, work: Work, sm_mhz: ArrayLike) -> Array:
+        """Return the mean power during each step in watts."""
+        ...
+
+    def power_relative_sd(self, work: Work, sm_mhz: ArrayLike) -> Array:
+        """Return the standard error of log(power) of a newly measured step."""
+        ...
+
+    def power_of(self, work: Work) -> Callable[[ArrayLike], Array]:
+        """Return the power of ``work`` as a function of the SM clock alone."""
+        ...
+
+    def require_clock(self, sm_mhz: ArrayLike) -> None:
+        """Raise :class:`OutOfRange` unless every clock lies inside the calibrated domain."""
+        ...
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,6 +76,7 @@ class Gpu:
         idle_power_w: power with a model loaded and nothing to do; None if nobody knows.
         origins: for each figure above, its kind and source.
         sm_mhz_max: the highest SM clock that can be requested; None if nobody told.
+        memory_bytes: size of its memory; None if nobody told.
     """
 
     name: str
@@ -36,6 +85,7 @@ class Gpu:
     idle_power_w: float | None
     origins: dict[str, Origin]
     sm_mhz_max: float | None = None
+    memory_bytes: float | None = None
 
     @model_validator(mode="after")
     def _physical(self) -> "Gpu":
@@ -46,16 +96,18 @@ class Gpu:
             raise ValueError(f"idle_power_w is {self.idle_power_w:g}; expected 0 or more")
         if self.sm_mhz_max is not None and self.sm_mhz_max <= 0:
             raise ValueError(f"sm_mhz_max is {self.sm_mhz_max:g}; expected more than 0")
+        if self.memory_bytes is not None and self.memory_bytes <= 0:
+            raise ValueError(f"memory_bytes is {self.memory_bytes:g}; expected more than 0")
         return self
 
-    def clocks_mhz(self, curves: Curves) -> Array:
+    def clocks_mhz(self, curves: Load) -> Array:
         """Return the clocks that can be requested inside the calibrated domain, ascending."""
         low, high = curves.domain.sm_mhz
         high = min(high, self.sm_mhz_max or np.inf)
         steps = np.arange(np.ceil(low / self.sm_mhz_step), high // self.sm_mhz_step + 1)
         return np.asarray(steps * self.sm_mhz_step)
 
-    def limit_w(self, curves: Curves, cap_w: float | None = None) -> float:
+    def limit_w(self, curves: Load, cap_w: float | None = None) -> float:
         """Return the power that the governor holds this load to, under a cap of ``cap_w``.
 
         The untouched governor may hold a load below the nominal limit (``governor_limit_w``); a
@@ -67,7 +119,7 @@ class Gpu:
         return min(nominal_w, curves.governor_limit_w)
 
     def settle(
-        self, requested_mhz: ArrayLike, curves: Curves, work: Work, cap_w: float | None = None
+        self, requested_mhz: ArrayLike, curves: Load, work: Work, cap_w: float | None = None
     ) -> Array:
         """Return the clock that holds for each step when ``requested_mhz`` is asked for.
 
@@ -83,7 +135,7 @@ class Gpu:
         """
         low, high = curves.domain.sm_mhz
         limit_w = self.limit_w(curves, cap_w)
-        if not curves.power.definition.varies_with_work:
+        if not curves.power_varies:
             work = work.at(slice(0, 1))
         asked, _ = np.broadcast_arrays(
             np.asarray(requested_mhz, dtype=np.float64), np.empty(work.shape)
@@ -112,15 +164,13 @@ class Gpu:
 _Z_95 = 1.96
 
 
-def _clearly_above(
-    curves: Curves, work: Work, sm_mhz: float, power_w: Array, limit_w: float
-) -> bool:
+def _clearly_above(curves: Load, work: Work, sm_mhz: float, power_w: Array, limit_w: float) -> bool:
     """Whether any power is above the limit by more than its 95% interval."""
     reach = _Z_95 * curves.power_relative_sd(work, sm_mhz)
     return bool(np.any(power_w > limit_w * np.exp(reach)))
 
 
-def _clock_at_power(curves: Curves, work: Work, limit_w: float, low: float, high: Array) -> Array:
+def _clock_at_power(curves: Load, work: Work, limit_w: float, low: float, high: Array) -> Array:
     power_w = curves.power_of(work)
     below, above = np.full_like(high, low), high.copy()
     for _ in range(_BISECTIONS):

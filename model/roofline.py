@@ -93,14 +93,16 @@ def roofline(terms: Roofline) -> Form:
             spent[column.part] = spent[column.part] + each_s
         return Parts(spent["launch"], spent["memory"], spent["compute"])
 
-    def evaluate(c: Coefficients, at: Inputs) -> Array:
-        spent = parts(c, at)
+    def total(c: Coefficients, spent: Parts) -> Array:
         device_s = spent.memory_s + spent.compute_s
         if terms.overlap:
             device_s = _p_norm(spent.memory_s, spent.compute_s, c[-1])
         if terms.launch is Launch.OVERLAPPED:
             return _p_norm(spent.launch_s, device_s, np.asarray(_QUEUE_SHARPNESS))
         return spent.launch_s + device_s
+
+    def evaluate(c: Coefficients, at: Inputs) -> Array:
+        return total(c, parts(c, at))
 
     def starts(target: Array, at: Inputs) -> list[list[float]]:
         solved = _first(terms, _amounts(at), target, at.clock)
@@ -116,6 +118,7 @@ def roofline(terms: Roofline) -> Form:
         starts=starts,
         varies_with_work=True,
         parts=parts,
+        total=total,
     )
 
 

@@ -90,7 +90,7 @@ class Form:
     of shape (n,) give (draws, n). ``starts(target, inputs)`` proposes coefficient vectors.
     ``varies_with_work`` says whether the value depends on the step beyond its units of work;
     ``needs_activity`` whether :attr:`Inputs.activity` must be given; ``parts`` splits a time into
-    what it is made of, where the form knows.
+    what it is made of, where the form knows, and ``total`` puts a time together from its parts.
     """
 
     name: str
@@ -101,6 +101,7 @@ class Form:
     varies_with_work: bool = False
     needs_activity: bool = False
     parts: Callable[[Coefficients, Inputs], Parts] | None = None
+    total: Callable[[Coefficients, Parts], Array] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

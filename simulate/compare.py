@@ -16,8 +16,9 @@ from phasewatt.errors import BadOption
 from simulate.coverage import warnings_of
 from simulate.metrics import Metrics, Percentiles, measure
 from simulate.outcome import Outcome
-from simulate.prepare import Prepared, Queries, fleet_size, prepare, queries_of, redrawn, run
+from simulate.prepare import Prepared, fleet_size, prepare, queries_of, redrawn, run
 from simulate.scenario import Scenario
+from simulate.serving import Queries
 from traces import Trace
 
 LATENCIES = ("ttft", "tpot", "e2e")

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from model.calibration import Calibration
+from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
+from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
 from simulate.meter import State
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
@@ -18,6 +20,7 @@ from traces import Trace
 
 _SATURATED = 0.95
 _LONG_LEAD = 0.1
+_WAITING = 0.1
 
 
 def warnings_of(
@@ -42,6 +45,8 @@ def warnings_of(
             f"the first request arrives at {first_s:,.0f} s and the fleet idles until then: "
             "leave that out with --window"
         )
+    for outcome, run in zip(outcomes, prepared, strict=True):
+        yield from _batches(outcome, run)
     for outcome in outcomes:
         if is_saturated(outcome, scenario):
             yield (
@@ -53,7 +58,11 @@ def warnings_of(
 def is_saturated(outcome: Outcome, scenario: Scenario) -> bool:
     """Return whether queues still grew while queries came and hardly any replica ever rested."""
     online = scenario.arrivals is Arrivals.TRACE
-    return online and busy_share(outcome) > _SATURATED and _growing(outcome.queue_s)
+    if not online or busy_share(outcome) <= _SATURATED or not _growing(outcome.queue_s):
+        return False
+    # Engines that batch are busy at any load, and who arrives waits for the end of a step.
+    queue_s, e2e_s = np.nansum(outcome.queue_s), np.nansum(outcome.e2e_s)
+    return outcome.replayed.batches is None or bool(queue_s > _WAITING * e2e_s)
 
 
 def busy_share(outcome: Outcome) -> float:
@@ -105,8 +114,36 @@ def _assumptions(
             f"assumed: a clock switch stalls its replica for {1e3 * SWITCH_LATENCY_S:g} ms "
             "(--switch-latency)"
         )
+    batching = scenario.batching
+    if isinstance(batching, Disaggregated) and batching.link_gb_per_s == LINK_GB_PER_S:
+        yield f"assumed: a link of {LINK_GB_PER_S:g} GB/s between both pools (--link-gb-per-s)"
     if calibration.provenance.kind is Kind.TWIN:
         yield "the calibration was measured on a simulated GPU (twin), not on hardware"
+
+
+def _batches(outcome: Outcome, run: Prepared) -> Iterator[str]:
+    batches = outcome.replayed.batches
+    if batches is None:
+        return
+    rejected = int(outcome.replayed.rejected.sum())
+    if rejected:
+        yield f"{outcome.policy}: {rejected:,} requests were rejected: they do not fit the KV cache"
+    most = run.curves[Phase.DECODE].domain.batch[1]
+    beyond = batches.gap_tokens > most
+    if np.any(beyond):
+        share = float(batches.gap_tokens[beyond].sum() / batches.gap_tokens.sum())
+        yield (
+            f"extrapolated: under {outcome.policy}, {share:.1%} of tokens were decoded in batches "
+            f"beyond the {most:,.0f} sequences at which {run.model} was measured"
+        )
+    batching = run.batching
+    if isinstance(batching, Continuous | Disaggregated):
+        mixed = MixedCurves(run.curves[Phase.PREFILL], run.curves[Phase.DECODE])
+        if not mixed.shared:
+            yield (
+                f"assumed: steps of {run.model} that mix phases lie between both phases' curves, "
+                "by their tokens"
+            )
 
 
 def _outside(values: Array, span: tuple[float, float]) -> float:
@@ -119,5 +156,6 @@ def _range(span: tuple[float, float]) -> str:
 
 
 def _growing(waits_s: Array) -> bool:
+    waits_s = waits_s[~np.isnan(waits_s)]
     quarter = max(waits_s.size // 4, 1)
     return float(waits_s[-quarter:].mean()) > 2 * float(waits_s[:quarter].mean()) > 0

@@ -1,4 +1,4 @@
-"""A fleet of replicas, each serving one query at a time, and how queries reach them.
+"""A fleet of replicas, and how queries reach them.
 
 In: what a user asks for. Out: a value that the event loop reads; the smallest stable size.
 """
@@ -56,6 +56,14 @@ def smallest_stable(arrival_s: Array, service: Service, switch_s: float, utilisa
     busy_s = service[Phase.PREFILL].time_s + service[Phase.DECODE].time_s
     prefill_mhz, decode_mhz = (service[phase].requested_mhz for phase in Phase)
     busy_s = busy_s + np.where(prefill_mhz == decode_mhz, 0.0, 2 * switch_s)
+    return fewest_replicas(arrival_s, busy_s, utilisation)
+
+
+def fewest_replicas(arrival_s: Array, busy_s: Array, utilisation: float) -> int:
+    """Return the fewest replicas that keep up with queries that take ``busy_s`` each, shape (n,).
+
+    Overall and in each tenth of the span; see :func:`smallest_stable`.
+    """
     first_s, last_s = float(arrival_s[0]), float(arrival_s[-1])
     span_s = last_s - first_s
     if span_s <= 0:

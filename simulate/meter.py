@@ -20,6 +20,7 @@ class State(IntEnum):
     SWITCHING = 1
     PREFILL = 2
     DECODE = 3
+    MIXED = 4
 
     @property
     def label(self) -> str:

@@ -6,13 +6,18 @@ In: an outcome and, perhaps, service-level objectives. Out: a flat value with un
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.work import Array
 from phasewatt.errors import BadOption
-from simulate.meter import State
+from simulate.meter import Intervals, State
 from simulate.outcome import Outcome
+from simulate.replay import Batches
 
 JOULES_PER_KWH = 3.6e6
+
+WINDOWS_S = {"100ms": 0.1, "1s": 1.0, "10s": 10.0, "60s": 60.0}
+"""Windows over which power peaks are told, in seconds."""
 
 _UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0}
 
@@ -41,54 +46,79 @@ class Metrics:
     """Totals of one run.
 
     ``output_token_j`` and ``request_j`` are the fleet's whole energy, idle time included, per
-    generated token and per request. ``utilisation`` is the share of replica time that serves.
-    ``slo_attainment`` is the share of requests that meet each objective, and all of them.
+    generated token and per request served; ``prefill_token_j`` and ``decode_token_j`` what the
+    phases drew per prompt token and per token after each request's first. ``utilisation`` is the
+    share of replica time that serves. ``itl`` counts every gap between two tokens of a request,
+    under batching. ``slo_attainment`` is the share of requests that meet each objective, and all
+    of them; ``goodput_per_s`` the rate of those that meet all. ``peak_power_w`` is the highest
+    mean power of the fleet over any such window; None where the run is shorter.
     """
 
     requests: int
+    rejected: int
     output_tokens: int
     makespan_s: float
     energy_j: float
     energy_kwh: float
     output_token_j: float | None
     request_j: float
+    prefill_token_j: float
+    decode_token_j: float | None
     mean_power_w: float
+    peak_power_w: dict[str, float | None]
     energy_by_state_j: dict[str, float]
     time_by_state_s: dict[str, float]
     ttft: Percentiles
     tpot: Percentiles
+    itl: Percentiles
     e2e: Percentiles
     queue: Percentiles
     requests_per_s: float
     output_tokens_per_s: float
     utilisation: float
     slo_attainment: dict[str, float] | None
+    goodput_per_s: float | None
+    engine_steps: int | None
+    preemptions: int | None
+    kv_blocks_peak: int | None
 
 
 def measure(outcome: Outcome, slo: Slo | None = None) -> Metrics:
     """Return the metrics of ``outcome``."""
     energy_j, makespan_s = outcome.energy_j, outcome.makespan_s
-    tokens, requests = int(outcome.output_tokens.sum()), outcome.arrival_s.size
-    times = outcome.time_by_state_s
+    served, replayed = outcome.served, outcome.replayed
+    tokens, requests = int(outcome.output_tokens[served].sum()), int(served.sum())
+    decoded = int(np.maximum(outcome.output_tokens[served] - 1, 0).sum())
+    times, batches = outcome.time_by_state_s, replayed.batches
+    met = None if slo is None else attainment(outcome, slo)
     return Metrics(
-        requests=requests,
+        requests=outcome.arrival_s.size,
+        rejected=outcome.arrival_s.size - requests,
         output_tokens=tokens,
         makespan_s=makespan_s,
         energy_j=energy_j,
         energy_kwh=energy_j / JOULES_PER_KWH,
         output_token_j=energy_j / tokens if tokens else None,
         request_j=energy_j / requests,
+        prefill_token_j=float(replayed.prefill_j.sum() / outcome.prompt_tokens[served].sum()),
+        decode_token_j=float(replayed.decode_j.sum()) / decoded if decoded else None,
         mean_power_w=energy_j / makespan_s,
+        peak_power_w=peaks_w(replayed.intervals),
         energy_by_state_j={s.label: e for s, e in outcome.energy_by_state_j.items()},
         time_by_state_s={s.label: t for s, t in times.items()},
         ttft=percentiles(outcome.ttft_s),
         tpot=percentiles(outcome.tpot_s),
+        itl=_gap_percentiles(batches),
         e2e=percentiles(outcome.e2e_s),
         queue=percentiles(outcome.queue_s),
         requests_per_s=requests / makespan_s,
         output_tokens_per_s=tokens / makespan_s,
         utilisation=1 - times[State.IDLE] / (outcome.replicas * makespan_s),
-        slo_attainment=None if slo is None else attainment(outcome, slo),
+        slo_attainment=met,
+        goodput_per_s=None if met is None else met["all"] * outcome.arrival_s.size / makespan_s,
+        engine_steps=None if batches is None else batches.steps,
+        preemptions=None if batches is None else batches.preemptions,
+        kv_blocks_peak=None if batches is None else batches.kv_blocks_peak,
     )
 
 
@@ -101,10 +131,50 @@ def percentiles(values_s: Array) -> Percentiles:
     return Percentiles(float(known.mean()), p50, p95, p99)
 
 
+def weighted_percentiles(values_s: Array, weights: NDArray[np.int64]) -> Percentiles:
+    """Return what :func:`percentiles` gives for each value repeated ``weights`` times.
+
+    Both of shape (k,); weights are 1 or more.
+    """
+    if values_s.size == 0:
+        return Percentiles(None, None, None, None)
+    order = np.argsort(values_s)
+    values_s, last = values_s[order], np.cumsum(weights[order])
+    places = np.array([0.5, 0.95, 0.99]) * (last[-1] - 1)
+    below = np.floor(places)
+    low, high = (
+        values_s[np.minimum(np.searchsorted(last, at, "right"), last.size - 1)]
+        for at in (below, below + 1)
+    )
+    p50, p95, p99 = (low + (places - below) * (high - low)).tolist()
+    return Percentiles(float(np.average(values_s, weights=weights[order])), p50, p95, p99)
+
+
+def peaks_w(intervals: Intervals) -> dict[str, float | None]:
+    """Return the fleet's highest mean power over any window of each of :data:`WINDOWS_S`.
+
+    Within an interval power is level. None where the run is shorter than the window.
+    """
+    moments_s, energy_j = _energy_until(intervals)
+    peaks: dict[str, float | None] = {}
+    for label, window_s in WINDOWS_S.items():
+        if moments_s[-1] < window_s:
+            peaks[label] = None
+            continue
+        # The mean over a sliding window is highest where one of its ends meets a change of power.
+        starts_s = np.concatenate([moments_s, moments_s - window_s])
+        starts_s = np.clip(starts_s, 0.0, moments_s[-1] - window_s)
+        used_j = np.interp(starts_s + window_s, moments_s, energy_j)
+        used_j -= np.interp(starts_s, moments_s, energy_j)
+        peaks[label] = float(used_j.max()) / window_s
+    return peaks
+
+
 def attainment(outcome: Outcome, slo: Slo) -> dict[str, float]:
     """Return the share of requests that meet each given objective, and ``all`` of them.
 
-    A request of fewer than two tokens has no TPOT and meets any objective on it.
+    A request of fewer than two tokens has no TPOT and meets any objective on it; one that was
+    rejected meets none.
     """
     met = {}
     for name, limit_s, values_s in (
@@ -113,7 +183,7 @@ def attainment(outcome: Outcome, slo: Slo) -> dict[str, float]:
         ("e2e", slo.e2e_s, outcome.e2e_s),
     ):
         if limit_s is not None:
-            met[name] = np.isnan(values_s) | (values_s <= limit_s)
+            met[name] = outcome.served & (np.isnan(values_s) | (values_s <= limit_s))
     shares = {name: float(np.mean(good)) for name, good in met.items()}
     shares["all"] = float(np.mean(np.logical_and.reduce(list(met.values()))))
     return shares
@@ -149,3 +219,20 @@ def parse_seconds(option: str, text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise BadOption(f"{option}: found {text!r}; expected a time such as 0.2, 200ms or 2m")
     return seconds
+
+
+def _energy_until(intervals: Intervals) -> tuple[Array, Array]:
+    """Return every moment at which power changes, and the fleet's energy until then."""
+    starts_s, ends_s = intervals.start_s, intervals.start_s + intervals.duration_s
+    moments_s = np.concatenate([starts_s, ends_s])
+    change_w = np.concatenate([intervals.power_w, -intervals.power_w])
+    order = np.argsort(moments_s, kind="stable")
+    moments_s, power_w = moments_s[order], np.cumsum(change_w[order])
+    energy_j = np.cumsum(power_w[:-1] * np.diff(moments_s))
+    return moments_s, np.append(0.0, energy_j)
+
+
+def _gap_percentiles(batches: Batches | None) -> Percentiles:
+    if batches is None:
+        return Percentiles(None, None, None, None)
+    return weighted_percentiles(batches.gap_s, batches.gap_tokens)

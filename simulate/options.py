@@ -14,6 +14,14 @@ import traces
 from model.calibration import Calibration, shipped_names
 from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption
+from simulate.batching import (
+    BLOCK_TOKENS,
+    LINK_GB_PER_S,
+    MAX_BATCHED_TOKENS,
+    MAX_SEQUENCES,
+    Disaggregated,
+    parse_batching,
+)
 from simulate.fleet import Routing
 from simulate.metrics import parse_seconds, parse_slo
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
@@ -66,6 +74,37 @@ _FLEET: tuple[Option, ...] = (
         default=Arrivals.TRACE.value,
         show_default=True,
         help="As in the trace, or all at once.",
+    ),
+    click.option(
+        "--batching",
+        default="none",
+        show_default=True,
+        metavar="MODE",
+        help="What serves together: none, static:N, continuous or disaggregated:P:D.",
+    ),
+    click.option(
+        "--max-batched-tokens",
+        type=int,
+        metavar="N",
+        help=f"Tokens of one step of continuous batching. [default: {MAX_BATCHED_TOKENS}]",
+    ),
+    click.option(
+        "--max-num-seqs",
+        type=int,
+        metavar="N",
+        help=f"Requests that run at once in it. [default: {MAX_SEQUENCES}]",
+    ),
+    click.option(
+        "--kv-blocks",
+        type=int,
+        metavar="N",
+        help=f"KV-cache blocks of {BLOCK_TOKENS} tokens; reckoned from the GPU if absent.",
+    ),
+    click.option(
+        "--link-gb-per-s",
+        type=float,
+        metavar="X",
+        help=f"Between P prefilling and D decoding replicas. [default: {LINK_GB_PER_S:g}, assumed]",
     ),
     click.option(
         "--switch-latency",
@@ -133,13 +172,24 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         )
     if arrivals is Arrivals.OFFLINE and given["rate_scale"] is not None:
         raise BadOption("--rate-scale changes nothing when --arrivals offline: leave one out")
+    batching = parse_batching(
+        given["batching"],
+        given["max_batched_tokens"],
+        given["max_num_seqs"],
+        given["kv_blocks"],
+        given["link_gb_per_s"],
+    )
+    replicas = _replicas(given["replicas"])
+    if isinstance(batching, Disaggregated) and replicas is not None:
+        raise BadOption("--replicas: --batching disaggregated:P:D says how many; leave it out")
     scenario = Scenario(
         policies=policies,
         model=given["model"],
         engine=given["engine"],
-        replicas=_replicas(given["replicas"]),
+        replicas=replicas,
         routing=Routing(given["routing"]),
         arrivals=arrivals,
+        batching=batching,
         switch_latency_s=_span_s("--switch-latency", given["switch_latency"]),
         min_dwell_s=_span_s("--min-dwell", given["min_dwell"]),
         idle_power_w=given["idle_power_w"],

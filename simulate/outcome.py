@@ -38,8 +38,13 @@ class Outcome:
     replayed: Replayed
 
     @property
+    def served(self) -> NDArray[np.bool_]:
+        """Which queries were served and not rejected, shape (n,)."""
+        return ~self.replayed.rejected
+
+    @property
     def queue_s(self) -> Array:
-        """Time from arrival to the start of service, shape (n,)."""
+        """Time from arrival to the start of service, shape (n,); NaN if rejected."""
         return self.replayed.start_s - self.arrival_s
 
     @property

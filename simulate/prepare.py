@@ -4,57 +4,64 @@ In: a scenario, a calibration, query lengths. Out: runs that only wait for a fle
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from model.calibration import Calibration
 from model.curves import Curves
 from model.gpu import Gpu
-from model.work import Array, Phase
+from model.work import Phase
 from phasewatt.errors import BadOption
 from policies import (
     Governor,
-    PhaseClocks,
     Setting,
     make_governor,
     make_selection,
     parse_policy,
 )
-from policies.governor import held_mhz, requested_mhz
-from simulate.fleet import Fleet, smallest_stable
+from policies.governor import held_mhz, max_frequency, requested_mhz
+from simulate.batching import (
+    Alone,
+    Batching,
+    Continuous,
+    Disaggregated,
+    Static,
+    limits_of,
+    with_blocks,
+)
+from simulate.fleet import Fleet
+from simulate.occupancy import mean_prefill_s, typical_steps, usual_batch
 from simulate.outcome import Outcome
-from simulate.replay import OffClock, replay
-from simulate.scenario import TARGET_UTILISATION, Arrivals, Scenario
-from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
+from simulate.scenario import Arrivals, Scenario
+from simulate.service import Lengths
+from simulate.serving import (
+    Queries,
+    Serving,
+    ServingAlone,
+    ServingBatches,
+    ServingPools,
+    step_prices,
+)
 from traces import Trace
-
-_COLUMNS_AT_MOST = 16
-"""Clocks at which all queries are priced at once, as soon as a dwell forces one of them to run at
-it; a policy that asks for more clocks than that has the others priced query by query."""
-
-
-@dataclass(frozen=True)
-class Queries:
-    """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s."""
-
-    arrival_s: Array
-    lengths: Lengths
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A policy made ready for a calibration: everything but the fleet's size.
 
-    ``asked_mhz`` and ``held_mhz`` are the clocks of each phase's typical step.
+    ``asked_mhz`` and ``held_mhz`` are the clocks of each phase's typical step; ``batching`` has its
+    KV cache reckoned; ``setting`` is what the governor was made from.
     """
 
     policy: str
     model: str
+    batching: Batching
+    setting: Setting
     governor: Governor
     gpu: Gpu
     curves: Mapping[Phase, Curves]
-    service: Service
+    serving: Serving
     asked_mhz: Mapping[Phase, float]
     held_mhz: Mapping[Phase, float]
 
@@ -80,16 +87,21 @@ def prepare(
     if spec.selection is not None:
         model = make_selection(spec.selection, calibration.models).models[0]
     curves = {p: calibration.curves_of(model, p, scenario.engine) for p in Phase}
-    typical = queries.lengths.typical()
-    setting = Setting(calibration.gpu, curves, typical, scenario.max_slowdown)
+    batching = with_blocks(scenario.batching, calibration, model)
+    setting = Setting(calibration.gpu, curves, queries.lengths.typical(), scenario.max_slowdown)
+    if not isinstance(batching, Alone):
+        setting = _at_usual_batch(setting, batching, scenario, queries)
+    typical = setting.typical
     governor = make_governor(spec.governor, setting)
     return Prepared(
         policy=policy,
         model=model,
+        batching=batching,
+        setting=setting,
         governor=governor,
         gpu=calibration.gpu,
         curves=curves,
-        service=serve_alone(queries.lengths, curves, calibration.gpu, governor),
+        serving=_serving(batching, queries.lengths, calibration, model, setting, governor),
         asked_mhz={p: float(requested_mhz(governor, p, typical[p])[0]) for p in Phase},
         held_mhz={p: held_mhz(governor, p, typical[p], setting) for p in Phase},
     )
@@ -98,31 +110,21 @@ def prepare(
 def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None, q: Queries) -> Prepared:
     """Return ``prepared`` as it would fare on other curves; the governor keeps its decisions."""
     curves = {p: drawn.curves_of(prepared.model, p, engine) for p in Phase}
-    service = serve_alone(q.lengths, curves, drawn.gpu, prepared.governor)
-    return Prepared(
-        prepared.policy,
-        prepared.model,
-        prepared.governor,
-        drawn.gpu,
-        curves,
-        service,
-        prepared.asked_mhz,
-        prepared.held_mhz,
+    setting = replace(prepared.setting, gpu=drawn.gpu, curves=curves)
+    serving = _serving(
+        prepared.batching, q.lengths, drawn, prepared.model, setting, prepared.governor
     )
+    return replace(prepared, setting=setting, gpu=drawn.gpu, curves=curves, serving=serving)
 
 
 def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> int:
     """Return the scenario's fleet size, or the smallest that is stable under every policy."""
-    if scenario.replicas is not None:
-        return scenario.replicas
-    if scenario.arrivals is Arrivals.OFFLINE:
-        return 1
-    return max(
-        smallest_stable(
-            queries.arrival_s, run.service, scenario.switch_latency_s, TARGET_UTILISATION
-        )
-        for run in runs
-    )
+    if not isinstance(scenario.batching, Disaggregated):
+        if scenario.replicas is not None:
+            return scenario.replicas
+        if scenario.arrivals is Arrivals.OFFLINE:
+            return 1
+    return max(run.serving.fewest_replicas(queries, scenario.switch_latency_s) for run in runs)
 
 
 def run(
@@ -145,9 +147,7 @@ def run(
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
     )
-    replayed = replay(
-        queries.arrival_s, prepared.service, fleet, _off_clock(prepared, queries), advance
-    )
+    replayed = prepared.serving.replay(queries, fleet, advance)
     return Outcome(
         policy=prepared.policy,
         model=prepared.model,
@@ -173,19 +173,58 @@ def idle_power_w(gpu: Gpu, scenario: Scenario) -> float:
     return known
 
 
-def _off_clock(prepared: Prepared, queries: Queries) -> OffClock:
-    columns: dict[tuple[Phase, float], PhaseCost] = {}
+def _serving(
+    batching: Batching,
+    lengths: Lengths,
+    calibration: Calibration,
+    model: str,
+    setting: Setting,
+    governor: Governor,
+) -> Serving:
+    curves, gpu = setting.curves, setting.gpu
+    if isinstance(batching, Alone):
+        return ServingAlone.of(lengths, curves, gpu, governor)
+    limits = limits_of(batching)
+    if not isinstance(batching, Disaggregated):
+        return ServingBatches.of(curves, gpu, governor, limits)
+    geometry = calibration.geometry_of(model)
+    if geometry is None:
+        raise BadOption(
+            f"--batching disaggregated: the calibration does not tell the shape of {model}, whose "
+            "KV cache crosses the link; expected a calibration with geometries"
+        )
+    idle_mhz = governor.idle_mhz
+    if idle_mhz is not None:
+        idle_mhz = float(requested_mhz(governor, Phase.DECODE, setting.typical[Phase.DECODE])[0])
+    return ServingPools(
+        step_prices(curves, gpu, governor.cap_w, limits),
+        batching,
+        governor,
+        float(geometry.kv_bytes_per_token()),
+        idle_mhz,
+    )
 
-    def served_at(lengths: Lengths, phase: Phase, mhz: float) -> PhaseCost:
-        forced = PhaseClocks("dwell", dict.fromkeys(Phase, mhz), cap_w=prepared.governor.cap_w)
-        return phase_alone(phase, lengths, prepared.curves[phase], prepared.gpu, forced)
 
-    def cost(query: int, phase: Phase, mhz: float) -> tuple[float, float, float]:
-        found, row = columns.get((phase, mhz)), query
-        if found is None and len(columns) < _COLUMNS_AT_MOST:
-            found = columns[phase, mhz] = served_at(queries.lengths, phase, mhz)
-        elif found is None:
-            found, row = served_at(queries.lengths.only(query), phase, mhz), 0
-        return float(found.time_s[row]), float(found.power_w[row]), float(found.sm_mhz[row])
-
-    return cost
+def _at_usual_batch(
+    setting: Setting,
+    batching: Static | Continuous | Disaggregated,
+    scenario: Scenario,
+    queries: Queries,
+) -> Setting:
+    """Return ``setting`` with typical steps of the batch that an untouched fleet would run."""
+    limits = limits_of(batching)
+    untouched = max_frequency("", setting)
+    serving = ServingBatches.of(setting.curves, setting.gpu, untouched, limits)
+    prefill_s = mean_prefill_s(queries.lengths, serving.prices)
+    replicas = scenario.replicas
+    if isinstance(batching, Disaggregated):
+        replicas, prefill_s = batching.decode_replicas, 0.0
+    elif replicas is None:
+        offline = scenario.arrivals is Arrivals.OFFLINE
+        replicas = 1 if offline else serving.fewest_replicas(queries, 0.0)
+    decode = setting.curves[Phase.DECODE]
+    batch = usual_batch(
+        *(queries.arrival_s, queries.lengths, limits, decode, serving.prices, replicas),
+        prefill_s,
+    )
+    return replace(setting, typical=typical_steps(queries.lengths, limits, batch))

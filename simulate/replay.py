@@ -4,21 +4,37 @@ In: arrival times, what serving each query costs, a fleet. Out: when each query 
 first token and finished, and what every replica did. One SimPy event per arrival and per service.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import simpy
 from numpy.typing import NDArray
 
 from model.work import Array, Phase
-from simulate.fleet import Fleet, Routing
-from simulate.meter import Intervals, Meter, State
-from simulate.replica import Course, OffClock, PhaseViews, Replica, view_of
+from simulate.course import Course, view_of
+from simulate.fleet import Fleet
+from simulate.meter import Intervals, State
+from simulate.replica import OffClock, PhaseViews, Queries, Replica
 from simulate.service import Service
 
-__all__ = ["OffClock", "Replayed", "replay"]
+__all__ = ["Batches", "OffClock", "Replayed", "replay"]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What an engine that batches did besides: its steps, and every gap between two tokens.
+
+    ``gap_tokens[i]`` tokens came ``gap_s[i]`` after the token before them, of the same request;
+    both of shape (gaps,).
+    """
+
+    gap_s: Array
+    gap_tokens: NDArray[np.int64]
+    steps: int
+    preemptions: int
+    recomputed_tokens: int
+    kv_blocks_peak: int
+    kv_blocks_left: int
 
 
 @dataclass(frozen=True)
@@ -26,7 +42,8 @@ class Replayed:
     """What happened, as columns: one row a query, and the intervals of every replica.
 
     ``prefill_j`` and ``decode_j`` are what the phases drew and ``switching_j`` what the clock
-    switches on their way did; switches to the idle clock belong to no query.
+    switches on their way did; switches to the idle clock belong to no query. A query that was
+    ``rejected`` has NaN times and no energy. ``batches`` is None where nothing was batched.
     """
 
     replica: NDArray[np.int32]
@@ -36,8 +53,10 @@ class Replayed:
     prefill_j: Array
     decode_j: Array
     switching_j: Array
+    rejected: NDArray[np.bool_]
     intervals: Intervals
     end_s: float
+    batches: Batches | None = None
 
 
 def replay(
@@ -74,26 +93,18 @@ def replay(
     queries = arrival_s.size
     start_s, first_token_s, finish_s = (np.zeros(queries) for _ in range(3))
     prefill_j, decode_j, switching_j = (np.zeros(queries) for _ in range(3))
-    course = Course(
-        simpy.Environment(),
-        fleet,
-        arrival_s=view_of(arrival_s),
-        start_s=view_of(start_s),
-        switching_j=view_of(switching_j),
-        phases=(
+    course = Course.of(arrival_s, fleet, advance)
+    views = Queries(
+        view_of(start_s),
+        view_of(switching_j),
+        (
             _views(Phase.PREFILL, State.PREFILL, service, prefill_j, first_token_s),
             _views(Phase.DECODE, State.DECODE, service, decode_j, finish_s),
         ),
-        off_clock=off_clock,
-        advance=advance,
-        meter=Meter(),
-        outstanding=[0] * fleet.replicas,
-        to_arrive=queries,
+        off_clock,
     )
-    replicas = [Replica(number, course) for number in range(fleet.replicas)]
-    served_by = np.zeros(queries, dtype=np.int32)
-    course.environment.process(_arrivals(course, replicas, served_by))
-    course.environment.run()
+    replicas = [Replica(number, course, views) for number in range(fleet.replicas)]
+    served_by = course.run(replicas)
     end_s = max(replica.free_s for replica in replicas)
     for replica in replicas:
         replica.idle_until(end_s)
@@ -105,6 +116,7 @@ def replay(
         prefill_j,
         decode_j,
         switching_j,
+        np.zeros(queries, dtype=np.bool_),
         course.meter.intervals(),
         end_s,
     )
@@ -124,21 +136,3 @@ def _views(
         view_of(energy_j),
         view_of(end_s),
     )
-
-
-def _arrivals(
-    course: Course, replicas: list[Replica], served_by: NDArray[np.int32]
-) -> Generator[Any, Any, None]:
-    environment, outstanding, chosen_of = course.environment, course.outstanding, served_by.data
-    in_turn = course.fleet.routing is Routing.ROUND_ROBIN
-    for query, at_s in enumerate(course.arrival_s):
-        wait_s = at_s - environment.now
-        if wait_s > 0:
-            yield environment.timeout(wait_s)
-        while environment.peek() <= environment.now:
-            yield environment.timeout(0)
-        chosen = query % len(replicas) if in_turn else outstanding.index(min(outstanding))
-        chosen_of[query] = chosen
-        outstanding[chosen] += 1
-        course.to_arrive -= 1
-        replicas[chosen].take(query)

@@ -94,6 +94,7 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
             for phase in Phase
         },
         "power_cap_w": prepared.governor.cap_w,
+        "batching": asdict(prepared.batching),
         "metrics": asdict(result.metrics),
         "energy_by_replica_j": result.outcome.energy_by_replica_j.tolist(),
         "energy_j": asdict(result.energy_j),
@@ -112,8 +113,8 @@ def _headline(comparison: Comparison) -> str:
     return (
         f"[bold]{trace.name}[/bold]{operations}: {len(trace):,} requests, arriving over "
         f"{span_s:,.0f} s\n"
-        f"[bold]{', '.join(models)}[/bold] in {curves.engine} on {replicas}, each one "
-        f"{comparison.calibration.gpu.name} that serves one request at a time"
+        f"[bold]{', '.join(models)}[/bold] in {curves.engine} on {replicas} of one "
+        f"{comparison.calibration.gpu.name}, {first.prepared.batching.words}"
     )
 
 
@@ -123,7 +124,9 @@ def _table(comparison: Comparison) -> Table:
     for index, result in enumerate(comparison.results):
         label = result.outcome.policy + ("\n(baseline)" if index == 0 else "")
         table.add_column(label, justify="right", overflow="fold")
-    sections: list[list[tuple[str, Callable[[PolicyResult], str]]]] = [
+    batched = any(r.outcome.replayed.batches is not None for r in comparison.results)
+    states = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
+    sections: list[list[Row]] = [
         [(f"{phase} clock, MHz", _clock(phase)) for phase in Phase],
         [
             ("energy, kWh", lambda r: number(r.metrics.energy_kwh)),
@@ -131,19 +134,22 @@ def _table(comparison: Comparison) -> Table:
             ("saving", lambda r: _saving(r, comparison)),
             ("J per output token", lambda r: number(r.metrics.output_token_j)),
             ("J per request", lambda r: number(r.metrics.request_j)),
+            *(_BATCHED_ENERGY if batched else ()),
         ],
         [
             (f"{name.upper()} {q}, {_UNITS[name][0]}", _latency(name, q))
             for name in LATENCIES
             for q in QUANTILES
-        ],
+        ]
+        + [(f"ITL {q}, ms", _gap(q)) for q in QUANTILES if batched],
         [
             ("requests/s", lambda r: number(r.metrics.requests_per_s)),
             ("output tokens/s", lambda r: number(r.metrics.output_tokens_per_s)),
             ("utilisation", lambda r: f"{r.metrics.utilisation:.1%}"),
+            *(_BATCHED_COUNTS if batched else ()),
         ],
-        [(f"energy in {state.label}", _share("energy_by_state_j", state)) for state in _STATES],
-        [(f"time in {state.label}", _share("time_by_state_s", state)) for state in _STATES],
+        [(f"energy in {state.label}", _share("energy_by_state_j", state)) for state in states],
+        [(f"time in {state.label}", _share("time_by_state_s", state)) for state in states],
     ]
     if comparison.scenario.slo is not None:
         sections.append(
@@ -151,12 +157,38 @@ def _table(comparison: Comparison) -> Table:
                 (f"SLO attainment, {key}", _attainment(key))
                 for key in _attained(comparison.results[0])
             ]
+            + (_GOODPUT if batched else [])
         )
     for rows in sections:
         for name, cell in rows:
             table.add_row(name, *(cell(result) for result in comparison.results))
         table.add_section()
     return table
+
+
+Row = tuple[str, Callable[[PolicyResult], str]]
+
+_BATCHED_ENERGY: list[Row] = [
+    ("J per prompt token", lambda r: number(r.metrics.prefill_token_j)),
+    ("J per decoded token", lambda r: number(r.metrics.decode_token_j)),
+    ("peak power over 1 s, W", lambda r: number(r.metrics.peak_power_w["1s"])),
+]
+
+_BATCHED_COUNTS: list[Row] = [
+    ("engine steps", lambda r: f"{r.metrics.engine_steps:,}"),
+    ("preemptions", lambda r: f"{r.metrics.preemptions:,}"),
+    ("rejected", lambda r: f"{r.metrics.rejected:,}"),
+]
+
+_GOODPUT: list[Row] = [("goodput, requests/s", lambda r: number(r.metrics.goodput_per_s))]
+
+
+def _gap(quantile: str) -> Callable[[PolicyResult], str]:
+    def cell(result: PolicyResult) -> str:
+        value = getattr(result.metrics.itl, f"{quantile}_s")
+        return "-" if value is None else number(1e3 * value)
+
+    return cell
 
 
 def _clock(phase: Phase) -> Callable[[PolicyResult], str]:

@@ -34,7 +34,10 @@ def write_results(comparison: Comparison, directory: Path) -> None:
 
 
 def requests_table(outcome: Outcome) -> pa.Table:
-    """Return one row per request: lengths, times in s, energies in J, the replica that served."""
+    """Return one row per request: lengths, times in s, energies in J, the replica that served.
+
+    Times are null where the request was rejected.
+    """
     replayed = outcome.replayed
     rows = outcome.arrival_s.size
     return pa.table(
@@ -46,12 +49,12 @@ def requests_table(outcome: Outcome) -> pa.Table:
             "prompt_tokens": outcome.prompt_tokens,
             "output_tokens": outcome.output_tokens,
             "arrival_s": outcome.arrival_s,
-            "start_s": replayed.start_s,
-            "first_token_s": replayed.first_token_s,
-            "finish_s": replayed.finish_s,
-            "ttft_s": outcome.ttft_s,
+            "start_s": pa.array(replayed.start_s, from_pandas=True),
+            "first_token_s": pa.array(replayed.first_token_s, from_pandas=True),
+            "finish_s": pa.array(replayed.finish_s, from_pandas=True),
+            "ttft_s": pa.array(outcome.ttft_s, from_pandas=True),
             "tpot_s": pa.array(outcome.tpot_s, from_pandas=True),
-            "e2e_s": outcome.e2e_s,
+            "e2e_s": pa.array(outcome.e2e_s, from_pandas=True),
             "prefill_j": replayed.prefill_j,
             "decode_j": replayed.decode_j,
             "switching_j": replayed.switching_j,

@@ -3,9 +3,10 @@
 In: what the command line says. Out: one frozen value that results embed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from simulate.batching import Alone, Batching
 from simulate.fleet import Routing
 from simulate.metrics import Slo
 
@@ -36,6 +37,7 @@ class Scenario:
         replicas: fleet size; None finds the smallest stable one for the slowest policy.
         routing: how queries reach replicas.
         arrivals: when queries arrive: as in the trace, or all at once.
+        batching: which requests a replica serves together.
         switch_latency_s: stall for each change of a requested clock.
         min_dwell_s: how long a clock is kept at least.
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
@@ -52,6 +54,7 @@ class Scenario:
     replicas: int | None = None
     routing: Routing = Routing.LEAST_OUTSTANDING
     arrivals: Arrivals = Arrivals.TRACE
+    batching: Batching = field(default_factory=Alone)
     switch_latency_s: float = SWITCH_LATENCY_S
     min_dwell_s: float = 0.0
     idle_power_w: float | None = None

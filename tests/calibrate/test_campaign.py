@@ -65,6 +65,7 @@ def test_a_twin_is_labelled_in_everything(logs, strategy):
     assert "invented" in study.provenance.notes[0]
     assert {origin.kind for origin in study.gpu.origins.values()} == {Kind.TWIN}
     assert study.gpu.idle_power_w == pytest.approx(TRUTH.idle_w, rel=0.01)
+    assert study.gpu.memory_bytes == TRUTH.memory_bytes
     assert study.gpu.power_limit_w == TRUTH.cap_w
 
 

@@ -1,17 +1,28 @@
 """The figures of a run, and the objectives that they are held to."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 import tiny
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from phasewatt.errors import BadOption
 from simulate.compare import compare
-from simulate.metrics import Slo, attainment, measure, parse_seconds, parse_slo, percentiles
+from simulate.meter import Intervals
+from simulate.metrics import (
+    Slo,
+    attainment,
+    measure,
+    parse_seconds,
+    parse_slo,
+    peaks_w,
+    percentiles,
+    weighted_percentiles,
+)
 from simulate.scenario import Scenario
 
 
@@ -114,3 +125,43 @@ def test_rates_are_over_the_makespan():
     assert metrics.output_tokens_per_s == pytest.approx(18 / 62)
     assert metrics.utilisation == pytest.approx(24 / 62)
     assert metrics.mean_power_w == pytest.approx(metrics.energy_j / 62)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5)), min_size=1, max_size=30))
+def test_weighted_percentiles_are_those_of_every_value_written_out(pairs):
+    values, weights = (np.array(column) for column in zip(*pairs, strict=True))
+    found = weighted_percentiles(values / 8, weights)
+    written_out = percentiles(np.repeat(values / 8, weights))
+    assert vars(found) == pytest.approx(vars(written_out))
+    assert weighted_percentiles(np.array([]), weights[:0]).p50_s is None
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 4))
+def test_peaks_are_the_highest_that_any_window_sees(seed, replicas):
+    rng = np.random.default_rng(seed)
+    rows, end_s = [], 30.0
+    for replica in range(replicas):
+        cuts = np.sort(np.append(rng.uniform(0, end_s, rng.integers(0, 12)), [0, end_s]))
+        for start, stop in itertools.pairwise(cuts.tolist()):
+            rows.append((replica, start, stop - start, float(rng.uniform(0, 700))))
+    replica, start_s, duration_s, power_w = (np.array(c) for c in zip(*rows, strict=True))
+    order = np.argsort(start_s + duration_s, kind="stable")
+    intervals = Intervals(
+        replica[order].astype(np.int32),
+        np.zeros(order.size, dtype=np.int8),
+        start_s[order],
+        duration_s[order],
+        np.zeros(order.size),
+        power_w[order],
+    )
+    peaks = peaks_w(intervals)
+    assert peaks["60s"] is None
+    for label, window_s in (("100ms", 0.1), ("1s", 1.0), ("10s", 10.0)):
+        begins = np.linspace(0, end_s - window_s, 4000)
+        inside_s = np.minimum(start_s + duration_s, begins[:, None] + window_s)
+        inside_s = np.maximum(inside_s - np.maximum(start_s, begins[:, None]), 0)
+        tried_w = (inside_s @ power_w) / window_s
+        assert tried_w.max() <= peaks[label] * (1 + 1e-9)
+        # The grid of windows misses the best start by 4 ms at most.
+        assert peaks[label] <= tried_w.max() + 700 * replicas * 0.008 / window_s

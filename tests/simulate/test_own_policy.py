@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from phasewatt.errors import BadPolicy
-from simulate import prepare
+from simulate import serving
 from simulate.compare import compare
 from simulate.scenario import Scenario
 
@@ -56,7 +56,7 @@ def test_forced_clocks_cost_the_same_priced_together_or_one_by_one(policy, monke
         return compare(trace, tiny.calibration(), scenario).results[0].outcome.replayed
 
     few = replayed()
-    monkeypatch.setattr(prepare, "_COLUMNS_AT_MOST", 0)
+    monkeypatch.setattr(serving, "_COLUMNS_AT_MOST", 0)
     none = replayed()
     # The dwell does force clocks that nobody asked for.
     assert len(set(few.intervals.sm_mhz[few.intervals.state == 3])) > 20

@@ -1,0 +1,206 @@
+"""The prices of structured curves, fast: the parts of a time are affine in what a step counts.
+
+In: curves whose time knows its parts and whose power knows what is busy. Out: the same prices as
+:class:`model.pricing.CurvePrices`, from a few products with matrices that are worked out once.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.activity import LEAST_VOLTAGE, switching
+from model.curves import Curves
+from model.gpu import Gpu, Load
+from model.mixed import MixedCurves
+from model.pricing import CurvePrices, Priced, Step
+from model.shape import Coefficients, Inputs, Parts
+from model.work import Array, Phase, Work
+
+_AMOUNT = 2.0**40
+"""Far more of anything than a step asks for, so that no constant drowns what it costs."""
+
+_NEWTON_STEPS = 3
+"""From a start within 1e-3, each step squares the error; the curve is convex."""
+
+_GRID = np.linspace(0.0, 2.0, 2001)
+"""Relative clocks at which the voltage curve is tabled, to start from."""
+
+
+class AffinePrices:
+    """Prices steps as :class:`model.pricing.CurvePrices` does, to rounding.
+
+    The curves must be structured, and both phases' power must have the voltage curve of one GPU
+    (:func:`is_affine`).
+    """
+
+    def __init__(self, prefill: Curves, decode: Curves, gpu: Gpu, cap_w: float | None) -> None:
+        mixed = MixedCurves(prefill, decode)
+        self._by_curves = CurvePrices(prefill, decode, gpu, cap_w, mixed)
+        self._shared = mixed.shared
+        self._prefill, self._decode = _Affine(prefill), _Affine(decode)
+        loads: dict[tuple[bool, bool], Load] = {
+            (True, False): prefill,
+            (False, True): decode,
+            (True, True): mixed,
+        }
+        self._loads = {
+            key: (*load.domain.sm_mhz, gpu.limit_w(load, cap_w)) for key, load in loads.items()
+        }
+
+    def price(self, step: Step, steps: int, asked_mhz: float) -> Priced:
+        """Return what ``step`` costs; see :meth:`model.pricing.StepPrices.price`.
+
+        What cannot hold is left to the curves, which say why.
+        """
+        prefills, decodes = step.prefill_tokens > 0, step.decode_batch > 0
+        low_mhz, high_mhz, limit_w = self._loads[prefills, decodes]
+        bases = [
+            (share, curves, curves.parts(step, steps)) for share, curves in self._weights(step)
+        ]
+        levels = [(share, *curves.powers_w(parts)) for share, curves, parts in bases]
+        static_w = _sum([(share, static) for share, static, _ in levels])
+        dynamic_w = _sum([(share, dynamic) for share, _, dynamic in levels])
+        voltage = bases[0][1]
+        target = min(asked_mhz, high_mhz)
+        power_w = static_w + dynamic_w * voltage.switching(target)
+        over = power_w > limit_w
+        held: float | Array = target
+        if over.any():
+            at_bottom_w = static_w + dynamic_w * voltage.switching(low_mhz)
+            if np.any(at_bottom_w > limit_w):
+                return self._by_curves.price(step, steps, asked_mhz)
+            held = np.full(steps, target)
+            held[over] = voltage.clock_mhz((limit_w - static_w[over]) / dynamic_w[over])
+            power_w = np.where(over, limit_w, power_w)
+        if target < low_mhz or (high_mhz < asked_mhz < np.inf and not over.all()):
+            return self._by_curves.price(step, steps, asked_mhz)
+        time_s = _sum([(share, curves.time_s(parts, held)) for share, curves, parts in bases])
+        return Priced(time_s, power_w, np.full(steps, held))
+
+    def prefill_time_share(self, step: Step, sm_mhz: float) -> float:
+        """Return the part of a mixed step that is prefill's."""
+        prefill, decode = step.alone()
+        prefill_s = float(self._prefill.time_s(self._prefill.parts(prefill, 1), sm_mhz)[0])
+        decode_s = float(self._decode.time_s(self._decode.parts(decode, 1), sm_mhz)[0])
+        return prefill_s / (prefill_s + decode_s)
+
+    def _weights(self, step: Step) -> "list[tuple[float, _Affine]]":
+        if self._shared or not step.decode_batch:
+            return [(1.0, self._prefill if step.prefill_tokens else self._decode)]
+        if not step.prefill_tokens:
+            return [(1.0, self._decode)]
+        share = step.prefill_tokens / (step.prefill_tokens + step.decode_batch)
+        return [(share, self._prefill), (1 - share, self._decode)]
+
+
+def is_affine(prefill: Curves, decode: Curves) -> bool:
+    """Whether :class:`AffinePrices` can price these curves."""
+    if any(
+        curves.time.definition.total is None or not curves.power.definition.needs_activity
+        for curves in (prefill, decode)
+    ):
+        return False
+    mine, other = _Affine(prefill), _Affine(decode)
+    return mine.voltage == other.voltage
+
+
+class _Affine:
+    """One phase's curves: parts of a time as matrices over what a step counts."""
+
+    def __init__(self, curves: Curves) -> None:
+        time, power = curves.time, curves.power
+        total = time.definition.total
+        assert total is not None
+        self._total = total
+        self._theta: Coefficients = tuple(time.theta)
+        self._time_scale, self._time_mhz = time.scale, time.reference_mhz
+        self._matrix = _matrix(curves)
+        value = power.coefficients
+        self._power_scale = power.scale
+        self._static_w = value["static_w"], value.get("memory_static_w", 0.0)
+        self._dynamic_w = value["memory_dynamic_w"], value["compute_dynamic_w"]
+        self.voltage = power.reference_mhz, value["voltage_slope"], value.get("knee", 0.0)
+        self._power_mhz, self._slope, self._knee = self.voltage
+        self._switching_of_grid = self._switching(_GRID)
+        self._known: dict[float, float] = {}
+
+    def parts(self, step: Step, steps: int) -> Array:
+        """Return the parts of a time at x = 1, and what each gains as 1 / x does, (6, steps)."""
+        batch = step.decode_batch
+        walk = step.context_tokens / batch if batch else 0.0
+        first = self._matrix @ np.array([1.0, *step, walk])
+        if steps == 1:
+            return np.asarray(first[:, None])
+        growth = self._matrix[:, 5] * batch + self._matrix[:, 6]
+        return np.asarray(first[:, None] + growth[:, None] * np.arange(steps, dtype=np.float64))
+
+    def time_s(self, parts: Array, sm_mhz: float | Array) -> Array:
+        """Return the time of steps with ``parts`` at ``sm_mhz``, shape (steps,)."""
+        launch, memory, compute = parts[:3] + (self._time_mhz / sm_mhz - 1) * parts[3:]
+        return self._time_scale * self._total(self._theta, Parts(launch, memory, compute))
+
+    def powers_w(self, parts: Array) -> tuple[Array, Array]:
+        """Return static power and what multiplies :meth:`switching`, each (steps,)."""
+        whole_s = self._total(self._theta, Parts(parts[0], parts[1], parts[2]))
+        memory, compute = parts[1] / whole_s, parts[2] / whole_s
+        static_w, memory_static_w = self._static_w
+        memory_w, compute_w = self._dynamic_w
+        return (
+            self._power_scale * (static_w + memory_static_w * memory),
+            self._power_scale * (memory_w * memory + compute_w * compute),
+        )
+
+    def switching(self, sm_mhz: float) -> float:
+        """Return x V(x)^2 at one clock."""
+        if sm_mhz not in self._known:
+            self._known[sm_mhz] = float(self._switching(np.asarray(sm_mhz / self._power_mhz)))
+        return self._known[sm_mhz]
+
+    def clock_mhz(self, switched: Array) -> Array:
+        """Return the clocks at which :meth:`switching` takes the values ``switched``."""
+        x = np.interp(switched, self._switching_of_grid, _GRID)
+        for _ in range(_NEWTON_STEPS):
+            x = x - (self._switching(x) - switched) / self._switching_slope(x)
+        return np.asarray(x * self._power_mhz)
+
+    def _switching_slope(self, x: Array) -> Array:
+        voltage = 1 - self._slope * (1 - np.maximum(x, self._knee))
+        level = (x <= self._knee) | (voltage <= LEAST_VOLTAGE)
+        held = np.maximum(voltage, LEAST_VOLTAGE)
+        return np.asarray(held * (held + np.where(level, 0.0, 2 * self._slope) * x))
+
+    def _switching(self, x: Array) -> Array:
+        return switching(x, np.asarray(self._slope), np.asarray(self._knee))
+
+
+def _matrix(curves: Curves) -> Array:
+    """Return what each part costs per count of a step and per walked context, shape (6, 7).
+
+    Rows: launch, memory and compute at x = 1, then what each gains as 1 / x rises by 1. Columns:
+    1, the five counts of :class:`Step`, context tokens per decoding sequence.
+    """
+    form, theta = curves.time.definition, tuple(curves.time.theta)
+    assert form.parts is not None
+    counts = np.zeros((7, 5))
+    counts[1:6] = _AMOUNT * np.eye(5)
+    counts[6] = [0, 0, 0, 2, _AMOUNT]
+    work = Work(*counts.T)
+    rows = []
+    for clock in (1.0, 0.5):
+        at = Inputs(np.full(7, clock), work, Phase.DECODE, curves.time.constants)
+        parts = form.parts(theta, at)
+        found = np.stack([np.broadcast_to(p, (7,)) for p in vars(parts).values()])
+        constant = found[:, :1]
+        each = (found[:, 1:6] - constant) / _AMOUNT
+        # With no batch or a batch of one, every token of the context is walked; of two, half.
+        halved = (found[:, 6:] - constant - 2 * each[:, 3:4]) / _AMOUNT
+        walk = 2 * (each[:, 4:5] - halved)
+        each[:, 4:5] -= walk
+        rows.append(np.hstack([constant, each, walk]))
+    return np.vstack([rows[0], rows[1] - rows[0]])
+
+
+def _sum(weighted: Sequence[tuple[float, Array]]) -> Array:
+    if len(weighted) == 1:
+        return weighted[0][1]
+    return np.asarray(sum(share * values for share, values in weighted))

@@ -1,0 +1,341 @@
+"""The event loop of engines that batch: steps of many requests, each at one clock.
+
+In: arrivals and lengths, prices of steps, a governor, limits, a fleet. Out: the columns of
+:class:`simulate.replay.Replayed`. One SimPy event per arrival and per change of a replica's batch.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from model.pricing import Priced, Step, StepPrices
+from model.work import Array
+from policies.governor import Governor, PhaseClocks, requested_mhz
+from simulate.batching import Limits
+from simulate.clock import Clock
+from simulate.course import Course, View, view_of
+from simulate.fleet import Fleet
+from simulate.meter import State
+from simulate.replay import Batches, Replayed
+from simulate.scheduler import Plan, Progress, Scheduler
+from simulate.service import Lengths
+
+
+class _Columns(NamedTuple):
+    """Every request, as replicas write it."""
+
+    start_s: View
+    first_token_s: View
+    finish_s: View
+    prefill_j: View
+    decode_j: View
+    switching_j: View
+
+
+@dataclass
+class _Run:
+    """A planned step under way, perhaps many times over: prices, ends of the steps, its state."""
+
+    plan: Plan
+    state: int
+    priced: Priced
+    since_start_s: Array
+    start_s: float
+    stall_s: float
+    steps: int
+
+
+def replay_batched(
+    arrival_s: Array,
+    lengths: Lengths,
+    prices: StepPrices,
+    governor: Governor,
+    limits: Limits,
+    fleet: Fleet,
+    advance: Callable[[int], None] = lambda _n: None,
+    first_token_s: Array | None = None,
+) -> Replayed:
+    """Serve every request in batches within ``limits``, and meter every replica.
+
+    Routing, idle replicas and the end of the run are those of :func:`simulate.replay.replay`. A
+    replica that is free plans a step as soon as all that arrives at one moment has arrived; what
+    arrives at the very end of a step has not arrived when the next is planned.
+
+    The clock is asked for step by step: prefill's where the step computes any prompt token,
+    otherwise decode's. A change of the requested clock stalls the replica before the step, at the
+    larger of the powers before and after. While the dwell forbids a change, whole steps run at the
+    old clock.
+
+    A step's energy belongs to its requests: prefill's part by prompt tokens, decode's part in
+    equal shares; of a mixed step, prefill's part is the time that its prefill would take alone
+    over the times of both alone. A stall belongs to the requests of its step in equal shares.
+
+    Args:
+        arrival_s: arrivals in seconds, >= 0 and non-decreasing, shape (n,).
+        lengths: of the requests.
+        prices: what steps cost.
+        governor: what asks for clocks.
+        limits: what the scheduler works within.
+        fleet: the replicas.
+        advance: called with the number of requests finished since the last call.
+        first_token_s: when each request got its first token elsewhere, shape (n,); requests then
+            arrive with their prompts cached, and all of them have more to decode.
+
+    Raises:
+        OutOfRange: a clock that would hold lies outside the calibrated domain.
+    """
+    prefilled = first_token_s is not None
+    requests = arrival_s.size
+    start_s, finish_s = (np.full(requests, np.nan) for _ in range(2))
+    first_token_s = np.full(requests, np.nan) if first_token_s is None else first_token_s.copy()
+    prefill_j, decode_j, switching_j = (np.zeros(requests) for _ in range(3))
+    columns = _Columns(
+        view_of(start_s),
+        view_of(first_token_s),
+        view_of(finish_s),
+        view_of(prefill_j),
+        view_of(decode_j),
+        view_of(switching_j),
+    )
+    course = Course.of(arrival_s, fleet, advance)
+    asks = _Asks(governor)
+    prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
+    schedulers = [Scheduler(prompts, outputs, limits, prefilled) for _ in range(fleet.replicas)]
+    replicas = [
+        _Replica(number, course, columns, scheduler, prices, asks)
+        for number, scheduler in enumerate(schedulers)
+    ]
+    served_by = course.run(replicas)
+    end_s = max(replica.free_s for replica in replicas)
+    for replica in replicas:
+        replica.idle_until(end_s)
+    return Replayed(
+        served_by,
+        start_s,
+        first_token_s,
+        finish_s,
+        prefill_j,
+        decode_j,
+        switching_j,
+        np.isnan(finish_s),
+        course.meter.intervals(),
+        end_s,
+        _batches(replicas, limits),
+    )
+
+
+class _Asks:
+    """Which clock a governor asks for, step by step."""
+
+    def __init__(self, governor: Governor) -> None:
+        self._governor = governor
+        self._fixed = governor.clocks_mhz if type(governor) is PhaseClocks else None
+
+    def of(self, step: Step, steps: int) -> tuple[float, int]:
+        """Return the clock that ``step`` asks for, and how many of ``steps`` ask for the same."""
+        if self._fixed is not None:
+            return self._fixed[step.phase], steps
+        asked = requested_mhz(self._governor, step.phase, step.work(steps))
+        others = np.flatnonzero(asked != asked[0])
+        return float(asked[0]), int(others[0]) if others.size else steps
+
+
+class _Replica:
+    """A GPU whose scheduler plans one step after another."""
+
+    def __init__(
+        self,
+        number: int,
+        course: Course,
+        columns: _Columns,
+        scheduler: Scheduler,
+        prices: StepPrices,
+        asks: _Asks,
+    ) -> None:
+        self.free_s = 0.0
+        self.scheduler = scheduler
+        self.gap_s, self.gap_tokens = array("d"), array("q")
+        self.steps = 0
+        self._number = number
+        self._course = course
+        self._columns = columns
+        self._prices = prices
+        self._asks = asks
+        self._record = course.meter.add
+        self._clock = Clock(number, course.fleet, course.meter)
+        self._run: _Run | None = None
+        self._starts_s: float | None = None
+        # What a request that decodes has drawn since the run began, if it had decoded all along.
+        self._decode_j, self._switching_j = 0.0, 0.0
+        self._last_token_s: dict[int, float] = {}
+
+    def take(self, query: int) -> None:
+        """Let ``query``, which arrives now, wait; or count it as done where it can never run."""
+        if not self.scheduler.add(query):
+            self._course.finish(self._number)
+        elif self._run is not None:
+            self._cut(self._run, self._course.arrival_s[query])
+        elif self._starts_s is None:
+            self._starts_s = max(self.free_s, self._course.arrival_s[query])
+            self._at(self._starts_s, self._start)
+
+    def idle_until(self, end_s: float) -> None:
+        """Record that the replica has nothing to do until ``end_s``."""
+        self.free_s = self._clock.idle(self.free_s, end_s)
+
+    def _start(self) -> None:
+        assert self._starts_s is not None
+        self.idle_until(self._starts_s)
+        self._starts_s = None
+        self._next()
+
+    def _next(self) -> None:
+        plan = self.scheduler.plan()
+        if plan is None:
+            self._run = None
+            self.free_s = self._clock.rest(self.free_s, self._course.to_arrive > 0)
+            return
+        for request in plan.preempted:
+            self._settle(request, 1)
+            self._last_token_s.setdefault(request, self.free_s)
+        start_s = self._columns.start_s
+        for chunk in plan.chunks:
+            if start_s[chunk.request] != start_s[chunk.request]:
+                start_s[chunk.request] = self.free_s
+        for request in plan.joined:
+            start_s[request] = self.free_s
+            self._settle(request, -1)
+        self._run = self._begun(plan)
+        self._await(self._run)
+
+    def _begun(self, plan: Plan) -> _Run:
+        """Set the clock for the planned step, as far as it may be set, and price the step."""
+        step, clock, at_s, steps = plan.step, self._clock, self.free_s, plan.steps
+        asked_mhz, steps = self._asks.of(step, steps)
+        stall_s, forced = 0.0, False
+        if asked_mhz != clock.set_mhz and at_s < clock.may_change_s:
+            assert clock.set_mhz is not None
+            asked_mhz, forced = clock.set_mhz, True
+        priced = self._prices.price(step, steps, asked_mhz)
+        if asked_mhz != clock.set_mhz:
+            switching_j, start_s = clock.switch(
+                asked_mhz, float(priced.sm_mhz[0]), float(priced.power_w[0]), at_s
+            )
+            stall_s = start_s - at_s
+            self._charge(plan, switching_j)
+            at_s = start_s
+        since_s = np.cumsum(priced.time_s)
+        if forced:
+            # Steps that begin before the dwell is over.
+            steps = 1 + int(np.searchsorted(at_s + since_s[:-1], clock.may_change_s))
+        state = State.DECODE
+        if step.prefill_tokens:
+            state = State.MIXED if step.decode_batch else State.PREFILL
+        return _Run(plan, int(state), priced, since_s[:steps], at_s, stall_s, steps)
+
+    def _cut(self, run: _Run, arrival_s: float) -> None:
+        """End ``run`` with the step that is under way, if who arrives may join then."""
+        if not run.plan.open or run.steps == 1:
+            return
+        made = int(np.searchsorted(run.start_s + run.since_start_s, arrival_s, "right")) + 1
+        if made < run.steps:
+            run.steps = made
+            run.since_start_s = run.since_start_s[:made]
+            self._await(run)
+
+    def _await(self, run: _Run) -> None:
+        self._at(run.start_s + float(run.since_start_s[-1]), self._finish, run, run.steps)
+
+    def _finish(self, run: _Run, steps: int) -> None:
+        if run is not self._run or steps != run.steps:
+            return  # It has been cut since.
+        step = run.plan.step
+        time_s, power_w = run.priced.time_s[:steps], run.priced.power_w[:steps]
+        duration_s = float(run.since_start_s[-1])
+        energy_j = float(time_s @ power_w)
+        held_mhz = float(time_s @ run.priced.sm_mhz[:steps]) / duration_s
+        self._record(
+            self._number, run.state, run.start_s, duration_s, held_mhz, energy_j / duration_s
+        )
+        self._clock.power_before_w = float(power_w[-1])
+        self.free_s = run.start_s + duration_s
+        self._share(run.plan, energy_j, held_mhz)
+        self.steps += steps
+        if step.decode_batch:
+            self._count_gaps(run, time_s)
+        self._conclude(self.scheduler.advance(steps))
+        self._next()
+
+    def _count_gaps(self, run: _Run, time_s: Array) -> None:
+        first, joined, batch = len(self.gap_s), run.plan.joined, run.plan.step.decode_batch
+        self.gap_s.frombytes(time_s.tobytes())
+        self.gap_s[first] += run.stall_s
+        self.gap_tokens.extend([batch] * time_s.size)
+        self.gap_tokens[first] -= len(joined)
+        for request in joined:
+            # Its last token was its first, and made elsewhere.
+            token_s = run.start_s + float(run.since_start_s[0])
+            self.gap_s.append(token_s - self._columns.first_token_s[request])
+            self.gap_tokens.append(1)
+
+    def _conclude(self, progress: Progress) -> None:
+        columns, now_s = self._columns, self.free_s
+        first_token_s, last_token_s = columns.first_token_s, self._last_token_s
+        for request in progress.prefilled:
+            if first_token_s[request] != first_token_s[request]:
+                first_token_s[request] = now_s
+            elif request in last_token_s:
+                self.gap_s.append(now_s - last_token_s.pop(request))
+                self.gap_tokens.append(1)
+            self._settle(request, -1)
+        for request in progress.finished:
+            columns.finish_s[request] = now_s
+            self._settle(request, 1)
+            self._course.finish(self._number)
+
+    def _settle(self, request: int, sign: int) -> None:
+        """Open (-1) or close (1) the account of a request that decodes."""
+        self._columns.decode_j[request] += sign * self._decode_j
+        self._columns.switching_j[request] += sign * self._switching_j
+
+    def _share(self, plan: Plan, energy_j: float, held_mhz: float) -> None:
+        """Share the energy of steps among their requests."""
+        step = plan.step
+        if not plan.chunks:
+            self._decode_j += energy_j / step.decode_batch
+            return
+        share = self._prices.prefill_time_share(step, held_mhz) if step.decode_batch else 1.0
+        if step.decode_batch:
+            self._decode_j += (1 - share) * energy_j / step.decode_batch
+        token_j = share * energy_j / step.prefill_tokens
+        for chunk in plan.chunks:
+            self._columns.prefill_j[chunk.request] += token_j * chunk.tokens
+
+    def _charge(self, plan: Plan, switching_j: float) -> None:
+        each_j = switching_j / (plan.step.decode_batch + len(plan.chunks))
+        self._switching_j += each_j if plan.step.decode_batch else 0.0
+        for chunk in plan.chunks:
+            self._columns.switching_j[chunk.request] += each_j
+
+    def _at(self, moment_s: float, act: Callable[..., None], *what: object) -> None:
+        environment = self._course.environment
+        event = environment.timeout(max(moment_s - environment.now, 0.0))
+        event.callbacks.append(lambda _event: act(*what))
+
+
+def _batches(replicas: Sequence[_Replica], limits: Limits) -> Batches:
+    schedulers = [replica.scheduler for replica in replicas]
+    gap_s = np.concatenate([np.frombuffer(r.gap_s) for r in replicas])
+    tokens = np.concatenate([np.frombuffer(r.gap_tokens, dtype=np.int64) for r in replicas])
+    return Batches(
+        gap_s=gap_s[tokens > 0],
+        gap_tokens=tokens[tokens > 0],
+        steps=sum(replica.steps for replica in replicas),
+        preemptions=sum(scheduler.preemptions for scheduler in schedulers),
+        recomputed_tokens=sum(scheduler.recomputed_tokens for scheduler in schedulers),
+        kv_blocks_peak=limits.kv_blocks - min(s.least_free_blocks for s in schedulers),
+        kv_blocks_left=sum(limits.kv_blocks - s.free_blocks for s in schedulers),
+    )

@@ -1,0 +1,205 @@
+"""The ways in which a fleet serves: queries one at a time, in batches, or in two pools.
+
+In: curves, a governor, lengths. Out: values that know how many replicas keep up, and that replay.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from model.affine import AffinePrices, is_affine
+from model.curves import Curves
+from model.gpu import Gpu
+from model.mixed import mixed_curves
+from model.pricing import CurvePrices, StepPrices
+from model.work import Array, Phase
+from phasewatt.errors import BadOption
+from policies import Governor, PhaseClocks
+from simulate.batching import Disaggregated, Limits, limits_of
+from simulate.engine import replay_batched
+from simulate.fleet import Fleet, fewest_replicas, smallest_stable
+from simulate.occupancy import busy_s
+from simulate.pools import pools_of, replay_pools
+from simulate.replay import OffClock, Replayed, replay
+from simulate.scenario import TARGET_UTILISATION
+from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
+
+_COLUMNS_AT_MOST = 16
+"""Clocks at which all queries are priced at once, as soon as a dwell forces one of them to run at
+it; a policy that asks for more clocks than that has the others priced query by query."""
+
+PhaseCurves = Mapping[Phase, Curves]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s."""
+
+    arrival_s: Array
+    lengths: Lengths
+
+
+class Serving(Protocol):
+    """How queries are served under one policy, whatever the fleet."""
+
+    def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
+        """Return the fewest replicas that keep up."""
+        ...
+
+    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
+        """Replay ``queries`` on ``fleet``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ServingAlone:
+    """One query at a time: ``service`` is what each costs."""
+
+    service: Service
+    curves: PhaseCurves
+    gpu: Gpu
+    governor: Governor
+
+    @staticmethod
+    def of(lengths: Lengths, curves: PhaseCurves, gpu: Gpu, governor: Governor) -> "ServingAlone":
+        """Price every query of ``lengths``.
+
+        Raises:
+            OutOfRange: a clock or batch 1 lies outside the calibrated domain.
+        """
+        return ServingAlone(serve_alone(lengths, curves, gpu, governor), curves, gpu, governor)
+
+    def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
+        """Return the fewest replicas that keep up."""
+        return smallest_stable(queries.arrival_s, self.service, switch_s, TARGET_UTILISATION)
+
+    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
+        """Replay ``queries`` on ``fleet``."""
+        off_clock = self._off_clock(queries)
+        return replay(queries.arrival_s, self.service, fleet, off_clock, advance)
+
+    def _off_clock(self, queries: Queries) -> OffClock:
+        columns: dict[tuple[Phase, float], PhaseCost] = {}
+
+        def served_at(lengths: Lengths, phase: Phase, mhz: float) -> PhaseCost:
+            forced = PhaseClocks("dwell", dict.fromkeys(Phase, mhz), cap_w=self.governor.cap_w)
+            return phase_alone(phase, lengths, self.curves[phase], self.gpu, forced)
+
+        def cost(query: int, phase: Phase, mhz: float) -> tuple[float, float, float]:
+            found, row = columns.get((phase, mhz)), query
+            if found is None and len(columns) < _COLUMNS_AT_MOST:
+                found = columns[phase, mhz] = served_at(queries.lengths, phase, mhz)
+            elif found is None:
+                found, row = served_at(queries.lengths.only(query), phase, mhz), 0
+            return float(found.time_s[row]), float(found.power_w[row]), float(found.sm_mhz[row])
+
+        return cost
+
+
+@dataclass(frozen=True)
+class ServingBatches:
+    """Batches within ``limits``, whose steps cost ``prices``."""
+
+    prices: StepPrices
+    limits: Limits
+    decode: Curves
+    governor: Governor
+
+    @staticmethod
+    def of(curves: PhaseCurves, gpu: Gpu, governor: Governor, limits: Limits) -> "ServingBatches":
+        """Price steps by ``curves``.
+
+        Raises:
+            BadCalibration: the curves cannot price mixed steps, and ``limits`` let steps mix.
+            OutOfRange: the batches lie outside the calibrated domain.
+        """
+        prices = step_prices(curves, gpu, governor.cap_w, limits)
+        return ServingBatches(prices, limits, curves[Phase.DECODE], governor)
+
+    def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
+        """Return the fewest replicas that keep up; steps that mix phases hardly ever switch."""
+        del switch_s
+        seconds = busy_s(queries.lengths, self.limits, self.decode, self.prices, self.governor)
+        return fewest_replicas(queries.arrival_s, seconds, TARGET_UTILISATION)
+
+    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
+        """Replay ``queries`` on ``fleet``.
+
+        Raises:
+            BadOption: not one request fits the KV cache.
+        """
+        replayed = replay_batched(
+            *(queries.arrival_s, queries.lengths, self.prices, self.governor, self.limits, fleet),
+            advance,
+        )
+        _require_served(replayed, self.limits)
+        return replayed
+
+
+@dataclass(frozen=True)
+class ServingPools:
+    """Two pools as ``batching`` says, whose steps cost ``prices``.
+
+    ``token_bytes`` is the KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask
+    for when they fall idle.
+    """
+
+    prices: StepPrices
+    batching: Disaggregated
+    governor: Governor
+    token_bytes: float
+    decode_idle_mhz: float | None
+
+    def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
+        """Return the replicas of both pools: how many is said, not found."""
+        del queries, switch_s
+        return self.batching.prefill_replicas + self.batching.decode_replicas
+
+    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
+        """Replay ``queries`` on ``fleet``, whose last replicas decode.
+
+        Raises:
+            BadOption: not one request fits the KV cache.
+        """
+        limits = limits_of(self.batching)
+        pools = pools_of(
+            fleet,
+            self.batching.decode_replicas,
+            self.decode_idle_mhz,
+            self.token_bytes,
+            1e9 * self.batching.link_gb_per_s,
+        )
+        replayed = replay_pools(
+            *(queries.arrival_s, queries.lengths, self.prices, self.governor, limits, pools),
+            advance,
+        )
+        _require_served(replayed, limits)
+        return replayed
+
+
+def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limits) -> StepPrices:
+    """Return what prices the steps of batches within ``limits``.
+
+    Raises:
+        BadCalibration: the curves cannot price mixed steps, and ``limits`` let steps mix.
+        OutOfRange: batches of one, or of as many as never refill, were not calibrated.
+    """
+    prefill, decode = curves[Phase.PREFILL], curves[Phase.DECODE]
+    mixed = mixed_curves(prefill, decode) if limits.refills else None
+    for each in (prefill, decode):
+        each.require_batch(1)
+        if not limits.refills:
+            each.require_batch(limits.sequences)
+    if is_affine(prefill, decode):
+        return AffinePrices(prefill, decode, gpu, cap_w)
+    return CurvePrices(prefill, decode, gpu, cap_w, mixed)
+
+
+def _require_served(replayed: Replayed, limits: Limits) -> None:
+    if np.all(replayed.rejected):
+        raise BadOption(
+            f"--kv-blocks: found {limits.kv_blocks}, which no request of the trace fits: "
+            "expected more"
+        )

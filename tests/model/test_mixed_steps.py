@@ -1,0 +1,150 @@
+"""Steps of both phases: one price for the whole step, fast and by the curves alike."""
+
+import json
+
+import numpy as np
+import pytest
+import structured
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.affine import AffinePrices, is_affine
+from model.calibration import parse
+from model.mixed import mixed_curves
+from model.pricing import CurvePrices, Step
+from model.work import Phase
+from phasewatt.errors import BadCalibration, OutOfRange
+
+INF = float("inf")
+
+STEPS = st.one_of(
+    st.builds(
+        lambda n, tokens: Step(n, tokens, tokens * (tokens + 1) // 2, 0, 0),
+        st.integers(1, 5),
+        st.integers(5, 4000),
+    ),
+    st.builds(
+        lambda batch, context: Step(0, 0, 0, batch, batch * context),
+        st.integers(1, 64),
+        st.integers(1, 4000),
+    ),
+    st.builds(
+        lambda tokens, done, batch, context: Step(
+            1, tokens, tokens * done + tokens * (tokens + 1) // 2, batch, batch * context
+        ),
+        st.integers(1, 4000),
+        st.integers(0, 2000),
+        st.integers(1, 64),
+        st.integers(1, 4000),
+    ),
+)
+
+
+def curves_of(calibration):
+    return [calibration.curves_of("tiny", phase) for phase in Phase]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    STEPS,
+    st.integers(1, 9),
+    st.sampled_from([INF, 2000.0, 1730.0, 1000.0, 500.0]),
+    st.sampled_from([None, 230.0]),
+    st.sampled_from([1.0, 1.6]),
+    st.integers(0, 2**32),
+)
+def test_fast_prices_are_those_of_the_curves(step, steps, asked_mhz, cap_w, decode_faster, seed):
+    rng = np.random.default_rng(seed)
+    calibration = structured.calibration(
+        structured.random_terms(rng),
+        decode_faster,
+        voltage_slope=float(rng.uniform(0, 1.2)),
+        knee=float(rng.uniform(0.2, 0.9)),
+    )
+    prefill, decode = curves_of(calibration)
+    assert is_affine(prefill, decode)
+    mixed = mixed_curves(prefill, decode)
+    steps = 1 if step.prefill_tokens else steps
+    slow = CurvePrices(prefill, decode, calibration.gpu, cap_w, mixed)
+    fast = AffinePrices(prefill, decode, calibration.gpu, cap_w)
+    try:
+        expected = slow.price(step, steps, asked_mhz)
+    except OutOfRange as refused:
+        with pytest.raises(OutOfRange, match=str(refused)[:40]):
+            fast.price(step, steps, asked_mhz)
+        return
+    for found, wanted in zip(fast.price(step, steps, asked_mhz), expected, strict=True):
+        assert found.shape == (steps,)
+        assert found == pytest.approx(wanted, rel=1e-11)
+    if step.is_mixed:
+        assert fast.prefill_time_share(step, 1500.0) == pytest.approx(
+            slow.prefill_time_share(step, 1500.0), rel=1e-11
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 64), st.integers(1, 3000))
+def test_one_mixed_step_is_quicker_than_two_and_slower_than_either(tokens, batch, context):
+    calibration = structured.calibration()
+    prices = AffinePrices(*curves_of(calibration), calibration.gpu, None)
+    step = Step(1, tokens, tokens * (tokens + 1) // 2, batch, batch * context)
+    whole, prefill, decode = (
+        float(prices.price(each, 1, 1000.0).time_s[0]) for each in (step, *step.alone())
+    )
+    assert max(prefill, decode) < whole < prefill + decode
+
+
+def test_where_phases_differ_a_mixed_step_lies_between_both_by_its_tokens():
+    calibration = structured.calibration(decode_faster=2.0)
+    prefill, decode = curves_of(calibration)
+    mixed = mixed_curves(prefill, decode)
+    work = Step(1, 300, 45150, 100, 20000).work(1)
+    by_prefill, by_decode = (float(c.time_s(work, 1500.0)[0]) for c in (prefill, decode))
+    assert not mixed.shared
+    assert by_decode < by_prefill
+    assert mixed.time_s(work, 1500.0)[0] == pytest.approx(0.75 * by_prefill + 0.25 * by_decode)
+
+
+def test_a_mixed_step_worked_out_by_hand():
+    # One chunk of 2 tokens after 3, beside 4 sequences with 10 tokens each in their caches.
+    calibration = structured.calibration()
+    shape, rates, x = structured.SHAPE, structured.RATES, 0.5
+    slow = 1 / x - 1
+    flops = (
+        6 * 2 * shape.layer_parameters
+        + 5 * 2 * shape.head_parameters
+        + (4 + 5 + 40) * 4 * 8 * 64 * 4
+    )
+    weights_s = 2 * (shape.layer_parameters + shape.head_parameters) / rates["weight_bytes_per_s"]
+    cache_s = (40 + 2) * shape.kv_bytes_per_token() / rates["kv_bytes_per_s"]
+    memory_s = weights_s * (1 + 0.3 * slow) + cache_s * (1 + 0.5 * slow)
+    compute_s = flops / rates["flops_per_s"] * (1 + 0.9 * slow)
+    expected = 4 * 12 * rates["launch_s"] + (memory_s**2.5 + compute_s**2.5) ** (1 / 2.5)
+    prices = AffinePrices(*curves_of(calibration), calibration.gpu, None)
+    assert prices.price(Step(1, 2, 4 + 5, 4, 40), 1, 1000.0).time_s[0] == pytest.approx(expected)
+
+
+def test_curves_of_one_phase_each_price_no_mixed_step():
+    prefill, decode = curves_of(tiny.calibration())
+    assert not is_affine(prefill, decode)
+    with pytest.raises(BadCalibration) as error:
+        mixed_curves(prefill, decode)
+    assert str(error.value) == (
+        "prefill of tiny has time form 'a+b/f' and power form 'linear', which cannot price a step "
+        "of both phases; expected structured curves, which calibrate fits to several batches and "
+        "lengths"
+    )
+
+
+def test_voltage_curves_that_differ_are_not_priced_fast():
+    prefill, _ = curves_of(structured.calibration())
+    _, decode = curves_of(structured.calibration(knee=0.7))
+    assert not is_affine(prefill, decode)
+
+
+def test_memory_must_be_something():
+    written = tiny.document()
+    written["gpu"]["memory_bytes"] = 0.0
+    with pytest.raises(BadCalibration, match="memory_bytes is 0; expected more than 0"):
+        parse(json.dumps(written), "none.json")

@@ -1,0 +1,253 @@
+"""An engine that is slow and obvious: one iteration after another, every request looked at anew.
+
+Written from the rules of vLLM V1's scheduler and from what the fast engine promises, not from how
+it does it: no run of steps is ever taken at once, and nothing is counted that can be looked up.
+"""
+
+from dataclasses import dataclass, field
+
+IDLE, SWITCHING, PREFILL, DECODE, MIXED = range(5)
+BLOCK = 16
+
+
+@dataclass
+class Request:
+    number: int
+    arrival: float
+    prompt: int
+    output: int
+    generated: int = 0
+    computed: int = 0
+    blocks: int = 0
+    is_prefilling: bool = False
+    row: dict = field(default_factory=dict)
+    tokens_at: list = field(default_factory=list)
+
+    @property
+    def known(self):
+        return self.prompt + self.generated
+
+    @property
+    def is_done(self):
+        return self.generated >= max(self.output, 1)
+
+
+@dataclass
+class Engine:
+    """One replica. ``price(work counts, clock)`` gives seconds, watts and the clock that held."""
+
+    limits: object
+    fleet: object
+    price: object
+    clock_for: object
+    prefill_share: object
+    free: int
+    least_free: int
+    clock: float | None
+    power: float
+    now: float = 0.0
+    unlocked_at: float = float("-inf")
+    starts: float | None = None
+    preemptions: int = 0
+    waiting: list = field(default_factory=list)
+    running: list = field(default_factory=list)
+    step: object = None
+    diary: list = field(default_factory=list)
+    done: list = field(default_factory=list)
+
+    def outstanding(self):
+        return len(self.waiting) + len(self.running)
+
+    def receive(self, request):
+        if blocks_for(request.prompt + max(request.output, 1) - 1) > self.limits.kv_blocks:
+            return
+        self.waiting.append(request)
+        if self.step is None and self.starts is None:
+            self.starts = max(self.now, request.arrival)
+
+    def run_to(self, moment, more_to_come=True):
+        """Do all that begins or ends by ``moment``."""
+        while True:
+            if self.step is not None and self.step["end"] <= moment:
+                self.end_step()
+            elif self.step is None and self.starts is not None and self.starts <= moment:
+                self.wait(self.starts)
+                self.starts = None
+            else:
+                return
+            self.begin_step(more_to_come)
+
+    def wait(self, until):
+        if until > self.now:
+            self.write(IDLE, until - self.now, self.fleet.idle_power_w)
+            self.now = until
+
+    def write(self, state, seconds, watts):
+        self.diary.append((state, self.now, seconds, watts))
+
+    def begin_step(self, more_to_come):
+        chosen = self.schedule()
+        if not chosen:
+            wanted = self.fleet.idle_mhz
+            if (
+                wanted is not None
+                and wanted != self.clock
+                and self.now >= self.unlocked_at
+                and more_to_come
+            ):
+                self.switch(wanted, self.fleet.idle_power_w)
+            self.power = self.fleet.idle_power_w
+            return
+        for request, _ in chosen:
+            request.row.setdefault("start", self.now)
+        chunks = [(r, n) for r, n in chosen if r.is_prefilling]
+        decodes = [r for r, _ in chosen if not r.is_prefilling]
+        counts = (
+            len(chunks),
+            sum(n for _, n in chunks),
+            sum(r.computed + i + 1 for r, n in chunks for i in range(n)),
+            len(decodes),
+            sum(r.computed + 1 for r in decodes),
+        )
+        wanted = self.clock_for(counts)
+        if wanted != self.clock and self.now < self.unlocked_at:
+            wanted = self.clock
+        seconds, watts, held = self.price(counts, wanted)
+        if wanted != self.clock:
+            joules = self.switch(wanted, watts)
+            for request, _ in chosen:
+                add(request.row, "switching_j", joules / len(chosen))
+        share = self.prefill_share(counts, held) if chunks and decodes else float(bool(chunks))
+        joules = seconds * watts
+        for request, n in chunks:
+            add(request.row, "prefill_j", joules * share * n / counts[1])
+        for request in decodes:
+            add(request.row, "decode_j", joules * (1 - share) / len(decodes))
+        state = DECODE if not chunks else MIXED if decodes else PREFILL
+        self.write(state, seconds, watts)
+        self.power = watts
+        self.step = {"end": self.now + seconds, "chosen": chosen}
+
+    def switch(self, wanted, power_after):
+        free = self.clock is None
+        self.clock = wanted
+        if free:
+            return 0.0
+        stall, watts = self.fleet.switch_latency_s, max(self.power, power_after)
+        if stall > 0:
+            self.write(SWITCHING, stall, watts)
+        self.now += stall
+        self.unlocked_at = self.now + self.fleet.min_dwell_s
+        return stall * watts
+
+    def end_step(self):
+        self.now = self.step["end"]
+        for request, n in self.step["chosen"]:
+            request.computed += n
+            if request.computed == request.known:
+                request.generated += 1
+                request.is_prefilling = False
+                request.tokens_at.append(self.now)
+                request.row.setdefault("first_token", self.now)
+                if request.is_done:
+                    request.row["finish"] = self.now
+                    self.free += request.blocks
+                    self.running.remove(request)
+                    self.done.append(request)
+        self.step = None
+
+    def schedule(self):
+        budget = self.limits.batched_tokens
+        chosen, preempted = [], False
+        index = 0
+        while index < len(self.running) and budget > 0:
+            request = self.running[index]
+            n = min(request.known - request.computed, budget)
+            while not self.allocate(request, n):
+                victim = self.running.pop()
+                self.free += victim.blocks
+                victim.blocks = victim.computed = 0
+                self.waiting.insert(0, victim)
+                self.preemptions += 1
+                preempted = True
+                if victim is request:
+                    break
+            else:
+                chosen.append((request, n))
+                budget -= n
+                index += 1
+                continue
+            break
+        may_join = self.limits.refills or not self.running
+        while not preempted and may_join and self.waiting and budget > 0:
+            if len(self.running) == self.limits.sequences:
+                break
+            request = self.waiting[0]
+            n = min(request.known - request.computed, budget)
+            if not self.allocate(request, n):
+                break
+            self.waiting.pop(0)
+            self.running.append(request)
+            request.is_prefilling = request.computed == 0
+            chosen.append((request, n))
+            budget -= n
+        self.least_free = min(self.least_free, self.free)
+        return chosen
+
+    def allocate(self, request, n):
+        more = blocks_for(request.computed + n) - request.blocks
+        if more > self.free:
+            return False
+        self.free -= more
+        request.blocks += more
+        return True
+
+
+def serve_slowly(
+    arrivals, prompts, outputs, limits, fleet, price, clock_for, prefill_share, first_tokens=None
+):
+    """Serve by hand; return the requests, the engines, and the end.
+
+    ``price(counts, clock)`` and ``clock_for(counts)`` take what a step computes: prompts, their
+    tokens, attended pairs, decoding sequences, tokens in their caches.
+    """
+    blocks = limits.kv_blocks
+    engines = [
+        Engine(
+            *(limits, fleet, price, clock_for, prefill_share, blocks, blocks),
+            *(fleet.idle_mhz, fleet.idle_power_w),
+        )
+        for _ in range(fleet.replicas)
+    ]
+    columns = zip(arrivals, prompts, outputs, strict=True)
+    requests = [Request(number, *row) for number, row in enumerate(columns)]
+    if first_tokens is not None:
+        for request, token in zip(requests, first_tokens, strict=True):
+            request.generated, request.computed = 1, request.prompt
+            request.tokens_at.append(token)
+            request.row["first_token"] = token
+    for moment in sorted(set(arrivals)):
+        for engine in engines:
+            engine.run_to(moment)
+        for request in requests:
+            if request.arrival == moment:
+                loads = [engine.outstanding() for engine in engines]
+                number = request.number % len(engines)
+                if fleet.routing != "round-robin":
+                    number = loads.index(min(loads))
+                request.row["replica"] = number
+                engines[number].receive(request)
+    for engine in engines:
+        engine.run_to(float("inf"), more_to_come=False)
+    end = max(engine.now for engine in engines)
+    for engine in engines:
+        engine.wait(end)
+    return requests, engines, end
+
+
+def add(row, key, value):
+    row[key] = row.get(key, 0.0) + value
+
+
+def blocks_for(tokens):
+    return -(-tokens // BLOCK)

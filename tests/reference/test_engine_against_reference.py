@@ -1,0 +1,169 @@
+"""Batching and the slow, obvious engine agree on everything, step by step."""
+
+import itertools
+
+import numpy as np
+import pytest
+import structured
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slow_engine import serve_slowly
+
+from model.affine import AffinePrices
+from model.mixed import mixed_curves
+from model.pricing import CurvePrices, Step
+from model.work import Phase
+from policies import PhaseClocks
+from simulate.batching import UNLIMITED, Limits
+from simulate.engine import replay_batched
+from simulate.fleet import Fleet, Routing
+from simulate.meter import State
+from simulate.service import Lengths
+
+EXACT = 1e-9
+SHARED = structured.calibration()
+APART = structured.calibration(decode_faster=1.4)
+INF = float("inf")
+
+
+class ByWork:
+    """A governor whose clock depends on the step: on its batch and on its contexts."""
+
+    name, cap_w, idle_mhz = "by-work", None, 900.0
+
+    def request_mhz(self, phase, work):
+        if phase is Phase.PREFILL:
+            return np.full(work.shape, 1500.0)
+        return np.where(work.context_tokens > 150 + 100 * (work.decode_batch > 2), 1100.0, 900.0)
+
+
+GOVERNORS = (
+    PhaseClocks("max-frequency", dict.fromkeys(Phase, INF)),
+    PhaseClocks("fixed", dict.fromkeys(Phase, 1200.0), idle_mhz=1200.0),
+    PhaseClocks("cap", dict.fromkeys(Phase, INF), cap_w=200.0),
+    PhaseClocks("phases", {Phase.PREFILL: 1700.0, Phase.DECODE: 800.0}, idle_mhz=1700.0),
+    PhaseClocks("lazy", {Phase.PREFILL: 1700.0, Phase.DECODE: 800.0}),
+    ByWork(),
+)
+
+
+@st.composite
+def runs(draw):
+    """Random small traces, with few blocks and small budgets as often as not."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = int(rng.integers(1, 14))
+    mean_gap_s = draw(st.sampled_from([0.002, 0.02, 0.2]))
+    arrivals = np.cumsum(rng.exponential(mean_gap_s, n) * rng.integers(0, 2, n))
+    prompts, outputs = rng.integers(1, 120, n), rng.integers(0, 50, n)
+    limits = draw(
+        st.sampled_from(
+            [
+                Limits(UNLIMITED, 3, UNLIMITED, refills=False),
+                Limits(UNLIMITED, 1, UNLIMITED, refills=False),
+                Limits(8192, 1024, UNLIMITED, refills=True),
+                Limits(64, 64, UNLIMITED, refills=True),
+                Limits(50, 4, 40, refills=True),
+                Limits(200, 8, 9, refills=True),
+                Limits(16, 8, 11, refills=True),
+                Limits(4, 4, 14, refills=True),
+            ]
+        )
+    )
+    fleet = Fleet(
+        replicas=draw(st.integers(1, 3)),
+        routing=draw(st.sampled_from(Routing)),
+        idle_power_w=float(rng.uniform(0, 100)),
+        idle_mhz=None,
+        switch_latency_s=draw(st.sampled_from([0.0, 0.001, 0.02])),
+        min_dwell_s=draw(st.sampled_from([0.0, 0.0, 0.01, 0.1])),
+    )
+    return arrivals, prompts, outputs, limits, fleet
+
+
+def both(run, calibration, governor, first_tokens=None):
+    arrivals, prompts, outputs, limits, fleet = run
+    fleet = Fleet(**(vars(fleet) | {"idle_mhz": governor.idle_mhz}))
+    prefill, decode = (calibration.curves_of("tiny", phase) for phase in Phase)
+    fast = AffinePrices(prefill, decode, calibration.gpu, governor.cap_w)
+    slow = CurvePrices(
+        prefill, decode, calibration.gpu, governor.cap_w, mixed_curves(prefill, decode)
+    )
+
+    def price(counts, clock):
+        return tuple(float(column[0]) for column in slow.price(Step(*counts), 1, clock))
+
+    def clock_for(counts):
+        step = Step(*counts)
+        return float(governor.request_mhz(step.phase, step.work(1))[0])
+
+    replayed = replay_batched(
+        *(arrivals, Lengths(prompts, outputs), fast, governor, limits, fleet),
+        first_token_s=first_tokens,
+    )
+    return replayed, serve_slowly(
+        *(arrivals.tolist(), prompts.tolist(), outputs.tolist(), limits, fleet),
+        *(price, clock_for, lambda counts, clock: slow.prefill_time_share(Step(*counts), clock)),
+        None if first_tokens is None else first_tokens.tolist(),
+    )
+
+
+def assert_the_same(replayed, slow, limits):
+    requests, engines, end = slow
+    nan = float("nan")
+    assert replayed.replica.tolist() == [r.row["replica"] for r in requests]
+    assert replayed.rejected.tolist() == ["finish" not in r.row for r in requests]
+    for column, name, absent in (
+        (replayed.start_s, "start", nan),
+        (replayed.first_token_s, "first_token", nan),
+        (replayed.finish_s, "finish", nan),
+        (replayed.prefill_j, "prefill_j", 0.0),
+        (replayed.decode_j, "decode_j", 0.0),
+        (replayed.switching_j, "switching_j", 0.0),
+    ):
+        expected = [r.row.get(name, absent) for r in requests]
+        assert column.tolist() == pytest.approx(expected, rel=EXACT, abs=EXACT, nan_ok=True), name
+    assert replayed.end_s == pytest.approx(end, rel=EXACT)
+    batches = replayed.batches
+    assert batches.steps == sum(e[0] >= State.PREFILL for g in engines for e in g.diary)
+    assert batches.preemptions == sum(engine.preemptions for engine in engines)
+    assert limits.kv_blocks - batches.kv_blocks_peak == min(e.least_free for e in engines)
+    assert batches.kv_blocks_left == 0
+    gaps = [b - a for r in requests for a, b in itertools.pairwise(r.tokens_at)]
+    assert np.sort(np.repeat(batches.gap_s, batches.gap_tokens)) == pytest.approx(
+        sorted(gaps), rel=EXACT, abs=EXACT
+    )
+    met = replayed.intervals
+    for number, engine in enumerate(engines):
+        mine = met.replica == number
+        for state in State:
+            diary = [entry for entry in engine.diary if entry[0] == state]
+            here = mine & (met.state == state)
+            assert met.duration_s[here].sum() == pytest.approx(sum(e[2] for e in diary), abs=EXACT)
+            assert met.energy_j[here].sum() == pytest.approx(
+                sum(e[2] * e[3] for e in diary), rel=EXACT, abs=EXACT
+            )
+        # A run of equal steps is one interval, which begins where the first of them does.
+        begins = np.array([entry[1] for entry in engine.diary])
+        for start in met.start_s[mine]:
+            assert np.min(np.abs(begins - start)) < EXACT
+
+
+@settings(max_examples=100, deadline=None)
+@given(runs(), st.sampled_from(GOVERNORS))
+def test_agreement_where_phases_share_coefficients(run, governor):
+    assert_the_same(*both(run, SHARED, governor), run[3])
+
+
+@settings(max_examples=40, deadline=None)
+@given(runs(), st.sampled_from(GOVERNORS))
+def test_agreement_where_each_phase_has_its_own(run, governor):
+    assert_the_same(*both(run, APART, governor), run[3])
+
+
+@settings(max_examples=60, deadline=None)
+@given(runs(), st.sampled_from(GOVERNORS), st.integers(0, 2**32))
+def test_agreement_where_prompts_arrive_cached(run, governor, seed):
+    arrivals, prompts, outputs, limits, fleet = run
+    earlier_s = np.random.default_rng(seed).exponential(0.01, arrivals.size)
+    run = arrivals, prompts, outputs + 2, limits, fleet
+    assert_the_same(*both(run, SHARED, governor, arrivals - earlier_s), limits)
