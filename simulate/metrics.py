@@ -156,18 +156,10 @@ def peaks_w(intervals: Intervals) -> dict[str, float | None]:
     Within an interval power is level. None where the run is shorter than the window.
     """
     moments_s, energy_j = _energy_until(intervals)
-    peaks: dict[str, float | None] = {}
-    for label, window_s in WINDOWS_S.items():
-        if moments_s[-1] < window_s:
-            peaks[label] = None
-            continue
-        # The mean over a sliding window is highest where one of its ends meets a change of power.
-        starts_s = np.concatenate([moments_s, moments_s - window_s])
-        starts_s = np.clip(starts_s, 0.0, moments_s[-1] - window_s)
-        used_j = np.interp(starts_s + window_s, moments_s, energy_j)
-        used_j -= np.interp(starts_s, moments_s, energy_j)
-        peaks[label] = float(used_j.max()) / window_s
-    return peaks
+    return {
+        label: _highest_mean_w(moments_s, energy_j, window_s)
+        for label, window_s in WINDOWS_S.items()
+    }
 
 
 def attainment(outcome: Outcome, slo: Slo) -> dict[str, float]:
@@ -222,14 +214,41 @@ def parse_seconds(option: str, text: str) -> float:
 
 
 def _energy_until(intervals: Intervals) -> tuple[Array, Array]:
-    """Return every moment at which power changes, and the fleet's energy until then."""
-    starts_s, ends_s = intervals.start_s, intervals.start_s + intervals.duration_s
-    moments_s = np.concatenate([starts_s, ends_s])
-    change_w = np.concatenate([intervals.power_w, -intervals.power_w])
+    """Return every moment at which power changes, and the fleet's energy until then.
+
+    In place where it can be: a million requests make eight million moments.
+    """
+    moments_s = np.concatenate([intervals.start_s, intervals.start_s + intervals.duration_s])
     order = np.argsort(moments_s, kind="stable")
-    moments_s, power_w = moments_s[order], np.cumsum(change_w[order])
-    energy_j = np.cumsum(power_w[:-1] * np.diff(moments_s))
-    return moments_s, np.append(0.0, energy_j)
+    moments_s = moments_s[order]
+    power_w = np.concatenate([intervals.power_w, -intervals.power_w])[order]
+    del order
+    np.cumsum(power_w, out=power_w)
+    energy_j = np.diff(moments_s, prepend=moments_s[:1])
+    energy_j[1:] *= power_w[:-1]
+    np.cumsum(energy_j, out=energy_j)
+    return moments_s, energy_j
+
+
+_MOMENTS_AT_ONCE = 1 << 18
+
+
+def _highest_mean_w(moments_s: Array, energy_j: Array, window_s: float) -> float | None:
+    """Return the highest mean power over any window; None where the run is shorter than it.
+
+    The mean over a sliding window is highest where one of its ends meets a change of power.
+    """
+    latest_s = moments_s[-1] - window_s
+    if latest_s < 0:
+        return None
+    most_j = 0.0
+    for first in range(0, moments_s.size, _MOMENTS_AT_ONCE):
+        some_s = moments_s[first : first + _MOMENTS_AT_ONCE]
+        starts_s = np.clip(np.concatenate([some_s, some_s - window_s]), 0.0, latest_s)
+        used_j = np.interp(starts_s + window_s, moments_s, energy_j)
+        used_j -= np.interp(starts_s, moments_s, energy_j)
+        most_j = max(most_j, float(used_j.max()))
+    return most_j / window_s
 
 
 def _gap_percentiles(batches: Batches | None) -> Percentiles:
