@@ -165,3 +165,19 @@ def test_peaks_are_the_highest_that_any_window_sees(seed, replicas):
         assert tried_w.max() <= peaks[label] * (1 + 1e-9)
         # The grid of windows misses the best start by 4 ms at most.
         assert peaks[label] <= tried_w.max() + 700 * replicas * 0.008 / window_s
+
+
+def test_peaks_do_not_depend_on_the_pieces_in_which_they_are_found(monkeypatch):
+    rng = np.random.default_rng(5)
+    starts_s = np.cumsum(rng.uniform(0.05, 2.0, 400))
+    intervals = Intervals(
+        np.zeros(400, dtype=np.int32),
+        np.zeros(400, dtype=np.int8),
+        starts_s,
+        rng.uniform(0.05, 3.0, 400),
+        np.full(400, 1000.0),
+        rng.uniform(100.0, 700.0, 400),
+    )
+    whole = peaks_w(intervals)
+    monkeypatch.setattr("simulate.metrics._MOMENTS_AT_ONCE", 7)
+    assert peaks_w(intervals) == whole
