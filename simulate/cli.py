@@ -5,7 +5,8 @@ function.
 """
 
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,10 @@ def main(
     inputs = inputs_of(given, policies or (DEFAULT_POLICY,), baseline=baseline, draws=draws)
     require_sensible(inputs.scenario)
     _say(verbose, f"{inputs.trace!r}; calibration {inputs.calibration.name}")
-    with ExitStack() as stack:
-        directory = None if output is None else stack.enter_context(whole_directory(output))
-        begun_s = time.monotonic()
-        with progress("replaying", planned_queries(inputs.trace, inputs.scenario)) as advance:
+    with _results_in(output) as directory:
+        planned = planned_queries(inputs.trace, inputs.scenario)
+        with _replaying(planned, verbose) as advance:
             comparison = compare(inputs.trace, inputs.calibration, inputs.scenario, advance)
-        _say(verbose, f"replayed in {time.monotonic() - begun_s:.1f} s")
         if directory is not None:
             write_results(comparison, directory)
     if as_json:
@@ -133,12 +132,9 @@ def sweep(
     trace, calibration, scenario = inputs.trace, inputs.calibration, inputs.scenario
     require_sensible(scenario)
     grid = clock_grid(calibration, scenario, prefill_mhz, decode_mhz)
-    with ExitStack() as stack:
-        directory = None if output is None else stack.enter_context(whole_directory(output))
-        begun_s = time.monotonic()
-        with progress("replaying", planned_queries(trace, scenario, grid)) as advance:
+    with _results_in(output) as directory:
+        with _replaying(planned_queries(trace, scenario, grid), verbose) as advance:
             swept = sweep_clocks(trace, calibration, scenario, grid, latency, advance)
-        _say(verbose, f"replayed in {time.monotonic() - begun_s:.1f} s")
         if directory is not None:
             write_sweep(swept, directory)
     if as_json:
@@ -147,6 +143,20 @@ def sweep(
         print_sweep(out(), swept)
     if output is not None:
         note(f"wrote {output}/: sweep.json, sweep.parquet, sweep.png")
+
+
+def _results_in(output: Path | None) -> AbstractContextManager[Path | None]:
+    """Yield the directory to write results into, found writable before any work; None for none."""
+    return nullcontext() if output is None else whole_directory(output)
+
+
+@contextmanager
+def _replaying(queries: int, verbose: bool) -> Iterator[Callable[[int], None]]:
+    """Yield what tells how many of ``queries`` are done; say at the end how long they took."""
+    begun_s = time.monotonic()
+    with progress("replaying", queries) as advance:
+        yield advance
+    _say(verbose, f"replayed in {time.monotonic() - begun_s:.1f} s")
 
 
 def _refuse_stray_options(context: click.Context) -> None:
