@@ -103,7 +103,11 @@ def replay_batched(
     course = Course.of(arrival_s, fleet, advance)
     asks = _Asks(governor)
     prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
-    schedulers = [Scheduler(prompts, outputs, limits, prefilled) for _ in range(fleet.replicas)]
+    priority = None if lengths.priority is None else lengths.priority.tolist()
+    schedulers = [
+        Scheduler(prompts, outputs, limits, prefilled, priority, lengths.prefixes)
+        for _ in range(fleet.replicas)
+    ]
     replicas = [
         _Replica(number, course, columns, scheduler, prices, asks)
         for number, scheduler in enumerate(schedulers)
@@ -123,7 +127,7 @@ def replay_batched(
         np.isnan(finish_s),
         course.meter.intervals(),
         end_s,
-        _batches(replicas, limits),
+        _batches(replicas, limits, requests),
     )
 
 
@@ -198,7 +202,7 @@ class _Replica:
             self._run = None
             self.free_s = self._clock.rest(self.free_s, self._course.to_arrive > 0)
             return
-        for request in plan.preempted:
+        for request in plan.stopped:
             self._settle(request, 1)
             self._last_token_s.setdefault(request, self.free_s)
         start_s = self._columns.start_s
@@ -206,7 +210,8 @@ class _Replica:
             if start_s[chunk.request] != start_s[chunk.request]:
                 start_s[chunk.request] = self.free_s
         for request in plan.joined:
-            start_s[request] = self.free_s
+            if start_s[request] != start_s[request]:
+                start_s[request] = self.free_s
             self._settle(request, -1)
         self._run = self._begun(plan)
         self._await(self._run)
@@ -276,9 +281,10 @@ class _Replica:
         self.gap_tokens.extend([batch] * time_s.size)
         self.gap_tokens[first] -= len(joined)
         for request in joined:
-            # Its last token was its first, and made elsewhere.
+            # Its last token was made before it was passed over, or was its first, made elsewhere.
             token_s = run.start_s + float(run.since_start_s[0])
-            self.gap_s.append(token_s - self._columns.first_token_s[request])
+            before_s = self._last_token_s.pop(request, self._columns.first_token_s[request])
+            self.gap_s.append(token_s - before_s)
             self.gap_tokens.append(1)
 
     def _conclude(self, progress: Progress) -> None:
@@ -326,10 +332,14 @@ class _Replica:
         event.callbacks.append(lambda _event: act(*what))
 
 
-def _batches(replicas: Sequence[_Replica], limits: Limits) -> Batches:
+def _batches(replicas: Sequence[_Replica], limits: Limits, requests: int) -> Batches:
     schedulers = [replica.scheduler for replica in replicas]
     gap_s = np.concatenate([np.frombuffer(r.gap_s) for r in replicas])
     tokens = np.concatenate([np.frombuffer(r.gap_tokens, dtype=np.int64) for r in replicas])
+    found_tokens = np.zeros(requests, dtype=np.int64)
+    for scheduler in schedulers:
+        for request, found in scheduler.found_tokens.items():
+            found_tokens[request] = found
     return Batches(
         gap_s=gap_s[tokens > 0],
         gap_tokens=tokens[tokens > 0],
@@ -338,4 +348,5 @@ def _batches(replicas: Sequence[_Replica], limits: Limits) -> Batches:
         recomputed_tokens=sum(scheduler.recomputed_tokens for scheduler in schedulers),
         kv_blocks_peak=limits.kv_blocks - min(s.least_free_blocks for s in schedulers),
         kv_blocks_left=sum(limits.kv_blocks - s.free_blocks for s in schedulers),
+        found_tokens=found_tokens,
     )

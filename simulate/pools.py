@@ -60,7 +60,7 @@ def replay_pools(
     fits = -(-longest // BLOCK_TOKENS) <= limits.kv_blocks
     moves = fits & (lengths.decode_steps > 0)
     first = _Stage.of(np.flatnonzero(fits), arrival_s)
-    prompts = Lengths(lengths.prompt_tokens, np.minimum(lengths.output_tokens, 1))
+    prompts = replace(lengths, output_tokens=np.minimum(lengths.output_tokens, 1))
     prefilled = first.replay(prompts, prices, governor, limits, pools.prefill, advance)
     token_s = first.spread(prefilled.finish_s, np.nan, arrival_s.size)
 
@@ -70,7 +70,9 @@ def replay_pools(
     crossing_s = lengths.prompt_tokens[ready].astype(np.float64) * token_crosses_s
     second = _Stage(ready, _one_after_another(token_s[ready], crossing_s))
     decoded = second.replay(
-        lengths, prices, governor, limits, pools.decode, first_token_s=token_s[ready]
+        replace(lengths, prefixes=None),
+        *(prices, governor, limits, pools.decode),
+        first_token_s=token_s[ready],
     )
     return _merged(arrival_s.size, pools, (first, prefilled), (second, decoded))
 
@@ -96,7 +98,7 @@ class _Stage:
         advance: Callable[[int], None] = lambda _n: None,
         first_token_s: Array | None = None,
     ) -> Replayed:
-        mine = Lengths(lengths.prompt_tokens[self.requests], lengths.output_tokens[self.requests])
+        mine = lengths.take(self.requests)
         return replay_batched(
             self.arrival_s, mine, prices, governor, limits, fleet, advance, first_token_s
         )
@@ -133,7 +135,7 @@ def _merged(
         np.isnan(finish_s),
         _both_metered(pools, prefilled, decoded, end_s),
         end_s,
-        _both_batched(prefilled.batches, decoded.batches),
+        _both_batched(size, stage, prefilled.batches, decoded.batches),
     )
 
 
@@ -164,9 +166,12 @@ def _columns(met: Intervals) -> tuple[NDArray[np.int8], Array, Array, Array, Arr
     return met.state, met.start_s, met.duration_s, met.sm_mhz, met.power_w
 
 
-def _both_batched(first: Batches | None, second: Batches | None) -> Batches:
+def _both_batched(
+    size: int, stage: _Stage, first: Batches | None, second: Batches | None
+) -> Batches:
     assert first is not None
     assert second is not None
+    found_tokens = stage.spread(first.found_tokens.astype(np.float64), 0, size).astype(np.int64)
     return Batches(
         np.concatenate([first.gap_s, second.gap_s]),
         np.concatenate([first.gap_tokens, second.gap_tokens]),
@@ -175,6 +180,7 @@ def _both_batched(first: Batches | None, second: Batches | None) -> Batches:
         first.recomputed_tokens + second.recomputed_tokens,
         max(first.kv_blocks_peak, second.kv_blocks_peak),
         first.kv_blocks_left + second.kv_blocks_left,
+        found_tokens,
     )
 
 

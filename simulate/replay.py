@@ -25,7 +25,8 @@ class Batches:
     """What an engine that batches did besides: its steps, and every gap between two tokens.
 
     ``gap_tokens[i]`` tokens came ``gap_s[i]`` after the token before them, of the same request;
-    both of shape (gaps,).
+    both of shape (gaps,). ``found_tokens`` are what each request found of its prompt in the cache
+    when it was first admitted, shape (n,).
     """
 
     gap_s: Array
@@ -35,6 +36,7 @@ class Batches:
     recomputed_tokens: int
     kv_blocks_peak: int
     kv_blocks_left: int
+    found_tokens: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
