@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from phasewatt.errors import BadTrace
 from simulate.batching import BLOCK_TOKENS
 from simulate.kv_blocks import blocks_of
 
@@ -41,15 +42,17 @@ class Prefixes:
 
     @staticmethod
     def of(block_hashes: pa.ListArray, hash_tokens: int) -> "Prefixes":
-        """Return the hashes of a trace; a null is a prompt without any."""
+        """Return the hashes of a trace; a null is a prompt without any.
+
+        Raises:
+            BadTrace: a hash stands after two others, so that it cannot tell of all before it.
+        """
         lengths = block_hashes.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        hashes = block_hashes.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
         last = np.cumsum(lengths, dtype=np.int64)
-        return Prefixes(
-            block_hashes.flatten().to_numpy(zero_copy_only=False).astype(np.int64),
-            last - lengths,
-            last,
-            hash_tokens,
-        )
+        first = last - lengths
+        _require_chains(hashes, first[lengths > 0], last)
+        return Prefixes(hashes, first, last, hash_tokens)
 
     def take(self, requests: NDArray[np.intp]) -> "Prefixes":
         """Return those of ``requests``, in that order."""
@@ -175,3 +178,23 @@ class PrefixCache:
     def _number(self) -> int:
         self._last_number += 1
         return self._last_number
+
+
+def _require_chains(
+    hashes: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64]
+) -> None:
+    places = np.arange(hashes.size)
+    begun = np.isin(places, begins)
+    _, earliest, same = np.unique(hashes, return_index=True, return_inverse=True)
+    other = earliest[same]
+    before, other_before = hashes[places - 1], hashes[other - 1]
+    wrong = (begun != begun[other]) | (~begun & (before != other_before))
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        here = "nothing" if begun[place] else str(before[place])
+        there = "nothing" if begun[other[place]] else str(other_before[place])
+        raise BadTrace(
+            f"block hash {hashes[place]} stands after {here} in query "
+            f"{np.searchsorted(ends, place, 'right')} and after {there} in another: expected "
+            "hashes that tell of all tokens up to the end of their block"
+        )
