@@ -65,7 +65,8 @@ class Cell:
 class Sweep:
     """The options of a campaign that change what its figures mean; part of every log's header.
 
-    ``shapes`` are those of the models that :data:`model.geometry.GEOMETRIES` does not hold.
+    ``shapes`` are those of the models that :data:`model.geometry.GEOMETRIES` does not hold,
+    ``gemm_ratios`` times of GEMMs over that of the step where they steer the clock.
     """
 
     models: tuple[str, ...]
@@ -80,6 +81,7 @@ class Sweep:
     precision: float
     seed: int
     shapes: Mapping[str, Geometry] = field(default_factory=dict)
+    gemm_ratios: tuple[float, ...] = GEMM_RATIOS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured.
@@ -99,6 +101,8 @@ class Sweep:
         for option in ("batches", "prompts", "contexts", "sm_mhz"):
             if any(value < 1 for value in getattr(self, option)):
                 raise BadOption(f"--{option.replace('_', '-')}: expected numbers of 1 or more")
+        if min(self.gemm_ratios) != 0 or len(set(self.gemm_ratios)) < max(len(self.gemm_ratios), 2):
+            raise BadOption("--gemm-ratios: expected 0 and at least one above it, and none twice")
         if not 0 < self.precision < 1:
             raise BadOption(f"--precision: found {self.precision:g}; expected between 0 and 1")
         if self.sm_mhz and self.strategy in (Strategy.STEER, Strategy.OBSERVE):
@@ -138,7 +142,7 @@ class Sweep:
             # Where the governor itself holds a series is seen at its heaviest point.
             return (*locked, *(Cell(point) for point in heaviest(points)))
         if strategy is Strategy.STEER:
-            return tuple(Cell(p, gemm_ratio=ratio) for p in points for ratio in GEMM_RATIOS)
+            return tuple(Cell(p, gemm_ratio=ratio) for p in points for ratio in self.gemm_ratios)
         return tuple(Cell(point) for point in points)
 
     def geometry(self, model: str) -> Geometry:
