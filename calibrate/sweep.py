@@ -25,7 +25,7 @@ LOWEST_SHARE = 0.35
 """Lowest clock of a lock sweep over the highest: below, latency explodes and nothing is saved."""
 
 MOST_PREFILL_TOKENS = 32768
-"""Longest prefill step in tokens; serving engines cut longer ones."""
+"""Longest prefill step in tokens unless told; serving engines cut longer ones."""
 
 BYTES_PER_VALUE = 2
 
@@ -66,7 +66,8 @@ class Sweep:
     """The options of a campaign that change what its figures mean; part of every log's header.
 
     ``shapes`` are those of the models that :data:`model.geometry.GEOMETRIES` does not hold,
-    ``gemm_ratios`` times of GEMMs over that of the step where they steer the clock.
+    ``gemm_ratios`` times of GEMMs over that of the step where they steer the clock,
+    ``prefill_tokens`` the most that one prefill step computes.
     """
 
     models: tuple[str, ...]
@@ -82,6 +83,7 @@ class Sweep:
     seed: int
     shapes: Mapping[str, Geometry] = field(default_factory=dict)
     gemm_ratios: tuple[float, ...] = GEMM_RATIOS
+    prefill_tokens: int = MOST_PREFILL_TOKENS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured.
@@ -121,12 +123,12 @@ class Sweep:
                 Point(model, engine, phase, batch, *lengths, self.dtype)
                 for lengths in self._lengths(phase)
                 for batch in self.batches
-                if batch * lengths[0] <= MOST_PREFILL_TOKENS
+                if batch * lengths[0] <= self.prefill_tokens
             ]
             if not points:
                 raise BadOption(
                     f"--batches and --prompts: every prefill computes more than "
-                    f"{MOST_PREFILL_TOKENS} tokens in one step; pass smaller ones"
+                    f"{self.prefill_tokens} tokens in one step; pass smaller ones"
                 )
             sizes = [self._bytes(point) for point in points]
             there = [p for p, size in zip(points, sizes, strict=True) if size <= memory_bytes]

@@ -14,7 +14,7 @@ from calibrate.bench import Engine
 from calibrate.design import FEWEST_PER_SERIES
 from calibrate.measure import MeasurePlan
 from calibrate.steer import GEMM_RATIOS
-from calibrate.sweep import Strategy, Sweep
+from calibrate.sweep import MOST_PREFILL_TOKENS, Strategy, Sweep
 from calibrate.window import SHORTEST_STEADY_S
 from model.geometry import GEOMETRIES
 from model.work import Phase
@@ -45,6 +45,13 @@ LENGTHS = "128,256,512,1024,2048,4096"
 @click.option("--prompts", default=LENGTHS, show_default=True, help="Tokens of each prompt.")
 @click.option("--contexts", default=LENGTHS, show_default=True, help="Tokens cached per sequence.")
 @click.option(
+    "--prefill-tokens",
+    type=click.IntRange(min=1),
+    default=MOST_PREFILL_TOKENS,
+    show_default=True,
+    help="Most that one prefill step computes.",
+)
+@click.option(
     "--dtype", type=click.Choice(["bfloat16", "float16"]), default="bfloat16", show_default=True
 )
 @click.option(
@@ -59,6 +66,7 @@ LENGTHS = "128,256,512,1024,2048,4096"
 @click.option("--precision", default="2%", show_default=True, help="Half-width at which to stop.")
 @click.option("--window", default="2.5s", show_default=True, help="Length of a repeat's window.")
 @click.option("--settle", default="1s", show_default=True, help="What each repeat runs before it.")
+@click.option("--warm-up", default="20s", show_default=True, help="What the first point runs.")
 @click.option("--repeats", default="2:6", show_default=True, help="Fewest and most at a point.")
 @click.option(
     "--fewest",
@@ -87,6 +95,7 @@ def command(
     batches: str,
     prompts: str,
     contexts: str,
+    prefill_tokens: int,
     dtype: str,
     clocks: str,
     sm_mhz: str,
@@ -94,6 +103,7 @@ def command(
     precision: str,
     window: str,
     settle: str,
+    warm_up: str,
     repeats: str,
     fewest: int,
     budget: str,
@@ -109,7 +119,7 @@ def command(
     Whatever happens, clocks are given back. A run that was stopped resumes: type it again.
     docs/calibrate.md says how a measurement is made.
     """
-    from calibrate.campaign import Campaign
+    from calibrate.campaign import Campaign, Pace
     from calibrate.rig import open_rig
     from calibrate.torchbench import geometry_of
 
@@ -128,11 +138,13 @@ def command(
         seed=seed,
         shapes={name: geometry_of(name) for name in names if name not in GEOMETRIES},
         gemm_ratios=_ratios(gemm_ratios) if gemm_ratios else GEMM_RATIOS,
+        prefill_tokens=prefill_tokens,
     )
     campaign = Campaign(
         sweep=sweep,
         budget_s=_duration_s("--budget", budget),
         plan=_plan(sweep.precision, window, settle, repeats),
+        pace=Pace(warm_up_s=_duration_s("--warm-up", warm_up)),
         fewest=fewest,
         command=shlex.join(["calibrate", *click.get_current_context().obj]),
         force=force,
