@@ -90,7 +90,7 @@ class TorchBench:
         Raises:
             OutOfMemory: the operands of the products do not fit beside the point.
         """
-        gemms = self._operands()
+        gemms = self._operands() if gemms_per_step else None
         launched = self._point is not None and self._point.engine is Engine.EAGER
         with torch.inference_mode():
             return run_mixture(

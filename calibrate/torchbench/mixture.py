@@ -65,7 +65,7 @@ class Gemms:
 
 def run_mixture(
     step: Step,
-    gemms: Gemms,
+    gemms: Gemms | None,
     steps: int,
     gemms_per_step: int,
     device: Device,
@@ -73,7 +73,7 @@ def run_mixture(
 ) -> MixedTimes:
     """Run ``gemms_per_step`` GEMMs before each of ``steps`` steps, and read the clock around some.
 
-    Clocks of the steps between two readings are interpolated; on the CPU they are NaN. Where the
+    ``gemms`` may be None where there are none to run. Clocks of the steps between two readings are interpolated; on the CPU they are NaN. Where the
     host launches the step kernel by kernel (``launched``), it waits until the GEMMs are done:
     launched while they ran, the step would no longer wait for its launches.
     """
@@ -104,7 +104,7 @@ _SPIN_S = 0.15e-3
 
 def _rounds(
     step: Step,
-    gemms: Gemms,
+    gemms: Gemms | None,
     count: int,
     gemms_per_step: int,
     device: Device,
@@ -116,7 +116,8 @@ def _rounds(
     watch = stopwatch(device, lead=_MARKS * lead)
     for number in range(count):
         watch.mark()
-        gemms.launch(gemms_per_step)
+        if gemms is not None:
+            gemms.launch(gemms_per_step)
         watch.mark()
         if reads_clock(number):
             spin()
