@@ -73,9 +73,10 @@ def run_mixture(
 ) -> MixedTimes:
     """Run ``gemms_per_step`` GEMMs before each of ``steps`` steps, and read the clock around some.
 
-    ``gemms`` may be None where there are none to run. Clocks of the steps between two readings are interpolated; on the CPU they are NaN. Where the
-    host launches the step kernel by kernel (``launched``), it waits until the GEMMs are done:
-    launched while they ran, the step would no longer wait for its launches.
+    ``gemms`` may be None where there are none to run. Clocks of the steps between two readings are
+    interpolated; on the CPU they are NaN. Where the host launches the step kernel by kernel
+    (``launched``), it waits until the GEMMs are done: launched while they ran, the step would no
+    longer wait for its launches.
     """
     gpu = device.type != "cpu"
     overhead_s = spin_overhead_s(device) if gpu else math.nan
