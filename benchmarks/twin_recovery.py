@@ -27,7 +27,7 @@ from calibrate.study import powers_of, study_of
 from calibrate.sweep import Strategy, Sweep
 from calibrate.twin import TwinTruth, step_cost, twin_truth
 from model.calibration import Calibration
-from model.curves import FittedForm
+from model.fitted import FittedForm
 from model.work import Phase, Work
 
 TWIN = "twin:h100"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from model.curves import FitErrors, FittedForm
 from model.diagnostics import diagnose
+from model.fitted import FitErrors, FittedForm
 from model.forms import Form, Inputs
 from model.work import Array, Phase, Work
 from phasewatt.errors import BadTable
