@@ -70,10 +70,9 @@ class Scheduler:
 
     With ``prefilled``, requests come with their prompts cached and their first token made. Without
     ``priority``, first come is first served; without ``prefixes``, nothing is found in the cache.
-    ``free_blocks`` are the KV-cache blocks that nobody holds, ``least_free_blocks`` the fewest that
-    there were in any step, ``preemptions`` how often requests gave theirs up,
-    ``recomputed_tokens`` how many tokens of cache they lost with them for good, and
-    ``found_tokens`` what each request found of its prompt when it was first admitted.
+    ``least_free_blocks`` are the fewest KV-cache blocks that nobody held in any step,
+    ``preemptions`` how often requests gave theirs up and ``recomputed_tokens`` how many tokens of
+    cache they lost with them for good.
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class Scheduler:
         self.least_free_blocks = limits.kv_blocks
         self.preemptions = 0
         self.recomputed_tokens = 0
-        self.found_tokens: dict[int, int] = {}
         self._prompt_tokens, self._output_tokens = prompt_tokens, output_tokens
         self._limits = limits
         self._prefilled = prefilled
@@ -314,8 +312,6 @@ class Scheduler:
             waiting.leave()
             if request in self._resuming:
                 self.recomputed_tokens -= computed
-            elif computed:
-                self.found_tokens[request] = computed
             self._chunks.append(Chunk(request, computed, tokens, target))
             left -= tokens
             running += 1
