@@ -6,6 +6,8 @@ it does it: no run of steps is ever taken at once, and nothing is counted that c
 
 from dataclasses import dataclass, field
 
+from slow_routing import route
+
 IDLE, SWITCHING, PREFILL, DECODE, MIXED = range(5)
 BLOCK = 16
 
@@ -56,7 +58,7 @@ class Engine:
     done: list = field(default_factory=list)
 
     def outstanding(self):
-        return len(self.waiting) + len(self.running)
+        return self.waiting + self.running
 
     def receive(self, request):
         if blocks_for(request.prompt + max(request.output, 1) - 1) > self.limits.kv_blocks:
@@ -226,15 +228,39 @@ def serve_slowly(
             request.generated, request.computed = 1, request.prompt
             request.tokens_at.append(token)
             request.row["first_token"] = token
+
+    steps = [max(request.output - 1, 0) for request in requests]
+    contexts = [r.prompt + (s + 1) / 2 for r, s in zip(requests, steps, strict=True)]
+    weights = [max(s, 1) for s in steps]
+    context = sum(c * w for c, w in zip(contexts, weights, strict=True)) / sum(weights)
+
+    def cost(*counts):
+        seconds, watts, _ = price(counts, clock_for(counts))
+        return seconds, seconds * watts
+
+    def added(request, others):
+        prompt_s, prompt_j = cost(1, request.prompt, sum(range(request.prompt + 1)), 0, 0)
+        if first_tokens is not None:
+            prompt_s = prompt_j = 0.0
+        step_s, step_j = cost(0, 0, 0, others + 1, round((others + 1) * context))
+        if others == 0:
+            prompt_j -= prompt_s * fleet.idle_power_w
+            step_j -= step_s * fleet.idle_power_w
+        else:
+            step_j -= cost(0, 0, 0, others, round(others * context))[1]
+        return prompt_j + max(request.output - 1, 0) * step_j
+
     for moment in sorted(set(arrivals)):
         for engine in engines:
             engine.run_to(moment)
         for request in requests:
             if request.arrival == moment:
-                loads = [engine.outstanding() for engine in engines]
-                number = request.number % len(engines)
-                if fleet.routing != "round-robin":
-                    number = loads.index(min(loads))
+                has = [engine.outstanding() for engine in engines]
+                number = route(
+                    *(fleet, request.number, [len(h) for h in has]),
+                    [sum(r.prompt + r.output for r in h) for h in has],
+                    lambda n, request=request, has=has: added(request, len(has[n])),
+                )
                 request.row["replica"] = number
                 engines[number].receive(request)
     for engine in engines:

@@ -76,6 +76,7 @@ def runs(draw):
         idle_mhz=None,
         switch_latency_s=draw(st.sampled_from([0.0, 0.001, 0.02])),
         min_dwell_s=draw(st.sampled_from([0.0, 0.0, 0.01, 0.1])),
+        queue_limit=draw(st.integers(1, 4)),
     )
     return arrivals, prompts, outputs, limits, fleet
 
