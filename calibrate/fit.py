@@ -12,7 +12,8 @@ import numpy as np
 from calibrate.measurements import Measurements, Study
 from model.calibration import SCHEMA, SCHEMA_VERSION, Calibration
 from model.choice import choose_power, choose_time, fitted, with_activity, with_time_errors
-from model.curves import Curves, Domain, FittedForm, Points
+from model.curves import Curves, Domain, Points
+from model.fitted import FittedForm
 from model.fitting import Series, fit_best
 from model.forms import POWER_FORMS, TIME_FORMS
 from model.geometry import GEOMETRIES, Geometry

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from calibrate.walls import as_text, as_values, walls
 from model.calibration import Calibration
-from model.curves import Curves, FittedForm
+from model.curves import Curves
+from model.fitted import FittedForm
 from model.shape import Coefficient
 from model.work import Phase
 

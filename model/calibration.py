@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from model.curves import Curves, Normals
+from model.curves import Curves
+from model.fitted import Normals
 from model.geometry import Geometry
 from model.gpu import Gpu
 from model.provenance import STRICT, Provenance

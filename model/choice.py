@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.activity import ACTIVITY_FORMS
-from model.curves import FitErrors, FittedForm, lower_root
 from model.diagnostics import diagnose
+from model.fitted import FitErrors, FittedForm, lower_root
 from model.roofline import EXTRA_COEFFICIENTS, ROOFLINES, Extra, Launch, Roofline
 from model.shape import Activity
 from model.structured import LUCKY, ONE_CLOCK, Rows, Sharing, Solution, Structure, fit_structure

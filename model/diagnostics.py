@@ -7,7 +7,7 @@ import numpy as np
 from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.stattools import durbin_watson, jarque_bera
 
-from model.curves import Diagnostics
+from model.fitted import Diagnostics
 from model.work import Array
 
 _FEWEST_POINTS = 8

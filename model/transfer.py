@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from model.activity import ACTIVITY_FORMS
 from model.calibration import Calibration
 from model.choice import Choice, fitted, with_activity, with_time_errors
-from model.curves import Curves, Domain, FittedForm, Points
+from model.curves import Curves, Domain, Points
+from model.fitted import FittedForm
 from model.geometry import Geometry
 from model.provenance import Kind, Origin
 from model.roofline import ROOFLINES, Launch, Roofline

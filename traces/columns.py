@@ -41,8 +41,11 @@ def integers(raw: pa.Array, least: int) -> tuple[Integers, Mask]:
     return values, ~_numpy(pc.is_valid(raw)) | (values < least)
 
 
-def fractions(raw: pa.Array) -> tuple[Floats, Mask]:
-    """Numbers in [0, 1], NaN where nothing is known, and where ``raw`` holds something else."""
+def per_model(raw: pa.Array, name: str) -> tuple[Floats, Mask, str]:
+    """Figures of one model, NaN where nothing is known; where something else is; what is expected.
+
+    ``name`` is the trace's: quality in [0, 1], confidence, or whole answer_tokens.
+    """
     if pa.types.is_large_string(raw.type):
         unknown = pc.match_substring_regex(raw, _UNKNOWN)
         written = pc.match_substring_regex(raw, _NUMBER)
@@ -51,7 +54,14 @@ def fractions(raw: pa.Array) -> tuple[Floats, Mask]:
     else:
         values = _numpy(pc.fill_null(pc.cast(raw, pa.float64()), np.nan))
         wrong = np.zeros(len(values), dtype=np.bool_)
-    return values, wrong | (values < 0) | (values > 1)
+    wrong = wrong | np.isinf(values)
+    if name == "quality":
+        wrong |= (values < 0) | (values > 1)
+        return values, wrong, "a number in [0, 1], or nothing for unknown"
+    if name == "confidence":
+        return values, wrong, "a number, or nothing for unknown"
+    wrong |= (values < 0) | (np.floor(values) < values)
+    return values, wrong, "an integer >= 0, or nothing for unknown"
 
 
 def strings(raw: pa.Array) -> pa.Array:

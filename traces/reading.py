@@ -116,20 +116,23 @@ class _Rows:
             raise BadTrace(f"{path}: found no usable row, expected at least one: {reasons}")
         form = self.format
         ticks = self._whole(form.clock.column)
-        quality = {
-            model: self._whole(column)
-            for column in sorted(self.kept)
-            if (model := form.model_of(column)) is not None
+        per_model: dict[str, dict[str, Any]] = {name: {} for name in form.per_model}
+        for column in sorted(self.kept):
+            of = form.model_of(column)
+            if of is not None:
+                per_model[of[0]][of[1]] = self._whole(column)
+        optional: dict[str, Any] = {
+            **{field: self._some(column) for field, column in form.texts.items()},
+            **per_model,
         }
         return Trace(
             name=name,
             arrival_s=_shared(columns.seconds(ticks, form.clock)),
             prompt_tokens=self._whole(form.prompt_tokens),
             output_tokens=self._whole(form.output_tokens),
-            quality=quality,
             block_hashes=self._some(form.block_hashes),
             source=replace(source, skipped=skipped),
-            **{field: self._some(column) for field, column in form.texts.items()},
+            **optional,
         )
 
     def _checked(self, chunk: Chunk) -> tuple[dict[str, Any], list[tuple[str, str, Any]]]:
@@ -151,9 +154,8 @@ class _Rows:
                 values, wrong = columns.integers(raw, 1)
                 wrong |= values > 1
                 expected = "1 (a batch of several prompts cannot be replayed as one query)"
-            elif form.model_of(column) is not None:
-                values, wrong = columns.fractions(raw)
-                expected = "a number in [0, 1], or nothing for unknown"
+            elif (of := form.model_of(column)) is not None:
+                values, wrong, expected = columns.per_model(raw, of[0])
             elif column in form.texts.values():
                 values = columns.strings(raw)
             kept[column] = values

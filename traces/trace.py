@@ -4,7 +4,7 @@ In: columns of equal length, one row a query. Out: a validated, read-only ``Trac
 ``Source`` that says where its rows come from and what was done to them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, Self, TypeAlias, TypeVar
@@ -22,6 +22,13 @@ Integers: TypeAlias = NDArray[np.int64]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 TEXT_COLUMNS = ("query_id", "text", "task", "session")
+
+PER_MODEL = {
+    "quality": "quality.",
+    "confidence": "confidence.",
+    "answer_tokens": "output_tokens.",
+}
+"""What a trace may hold of each model, and how columns of our own schema that hold it start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,10 @@ class Trace:
         task: (n,) what kind of query each is, likewise.
         session: (n,) which conversation each belongs to, likewise.
         quality: per model name, (n,) float64 in [0, 1], NaN where unknown.
+        confidence: per model name, (n,) float64: how sure it is of its own answer, on any scale
+            that rises with it (a log-probability, say); NaN where unknown.
+        answer_tokens: per model name, (n,) float64 whole and >= 0: output tokens of its answer; NaN
+            where it is ``output_tokens``.
         block_hashes: (n,) lists of int64, one hash per block of the prompt's prefix; equal hashes
             mark blocks whose key-value cache can be reused. None where the trace has none.
         source: where the rows come from.
@@ -89,6 +100,8 @@ class Trace:
     task: pa.LargeStringArray | None = None
     session: pa.LargeStringArray | None = None
     quality: Mapping[str, Floats] = field(default_factory=dict)
+    confidence: Mapping[str, Floats] = field(default_factory=dict)
+    answer_tokens: Mapping[str, Floats] = field(default_factory=dict)
     block_hashes: pa.ListArray | None = None
     source: Source = BY_HAND
 
@@ -102,10 +115,12 @@ class Trace:
             columns[column] = _integers(self.name, column, getattr(self, column), n)
         for column in TEXT_COLUMNS:
             columns[column] = _strings(self.name, column, getattr(self, column), n)
-        quality = {
-            model: _quality(self.name, model, values, n) for model, values in self.quality.items()
-        }
-        columns["quality"] = MappingProxyType(quality)
+        for column in PER_MODEL:
+            figures = {
+                model: _figures(self.name, column, model, values, n)
+                for model, values in getattr(self, column).items()
+            }
+            columns[column] = MappingProxyType(figures)
         columns["block_hashes"] = _hashes(self.name, self.block_hashes, n)
         for column, values in columns.items():
             object.__setattr__(self, column, values)
@@ -144,12 +159,14 @@ class Trace:
             for column in (*TEXT_COLUMNS, "block_hashes")
             for values in (getattr(self, column),)
         }
+        for column in PER_MODEL:
+            figures = getattr(self, column)
+            columns[column] = {model: _frozen(values[index]) for model, values in figures.items()}
         return replace(
             self,
             arrival_s=arrival_s,
             prompt_tokens=_frozen(self.prompt_tokens[index]),
             output_tokens=_frozen(self.output_tokens[index]),
-            quality={model: _frozen(values[index]) for model, values in self.quality.items()},
             **columns,
         )
 
@@ -225,14 +242,28 @@ def _own(array: NDArray[np.generic], dtype: type[_Scalar], *, given: bool) -> ND
     return _frozen(np.array(array, dtype=dtype, order="C", copy=True if copy else None))
 
 
-def _quality(name: str, model: str, values: ArrayLike, n: int) -> Floats:
-    array = _floats(name, f"quality.{model}", values, n)
-    wrong = (array < 0) | (array > 1)
+_FIGURES: Mapping[str, tuple[Callable[[Floats], NDArray[np.bool_]], str]] = {
+    "quality": (
+        lambda values: (values < 0) | (values > 1),
+        "a number in [0, 1], or NaN for unknown",
+    ),
+    "confidence": (np.isinf, "a finite number, or NaN for unknown"),
+    "answer_tokens": (
+        lambda values: (values < 0) | (np.floor(values) < values) | np.isinf(values),
+        "a whole number >= 0, or NaN for unknown",
+    ),
+}
+
+
+def _figures(name: str, column: str, model: str, values: ArrayLike, n: int) -> Floats:
+    array = _floats(name, f"{PER_MODEL[column]}{model}", values, n)
+    is_wrong, expected = _FIGURES[column]
+    wrong = is_wrong(array)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise BadTrace(
-            f"trace '{name}': query {row}: column 'quality.{model}': found {array[row]}, expected "
-            "a number in [0, 1], or NaN for unknown"
+            f"trace '{name}': query {row}: column '{PER_MODEL[column]}{model}': found "
+            f"{array[row]}, expected {expected}"
         )
     return array
 

@@ -8,7 +8,8 @@ import pytest
 from structured_rows import REFERENCE_MHZ, coefficients
 
 from model.activity import ACTIVITY_FORMS
-from model.curves import Curves, Diagnostics, Domain, FitErrors, FittedForm, Points
+from model.curves import Curves, Domain, Points
+from model.fitted import Diagnostics, FitErrors, FittedForm
 from model.forms import FORMS
 from model.geometry import GEOMETRIES
 from model.gpu import Gpu

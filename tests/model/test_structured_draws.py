@@ -15,7 +15,7 @@ from structured_rows import (
 
 from model.activity import ACTIVITY_FORMS
 from model.choice import Choice, fitted
-from model.curves import Normals, lower_root
+from model.fitted import Normals, lower_root
 from model.roofline import ROOFLINES, Roofline
 from model.shape import Activity
 from model.structured import Sharing, Structure, fit_structure

@@ -46,6 +46,8 @@ def test_take_keeps_the_columns_together():
         query_id=["x", "y", "z"],
         task=pa.chunked_array([["a"], ["b", "c"]]),
         quality={"m": [0.1, 0.2, 0.3]},
+        confidence={"m": [-1.5, np.nan, 0.0]},
+        answer_tokens={"m": [4, 5, 6]},
         block_hashes=[[1], [], [2, 3]],
     )
     for rows in (slice(1, None), [1, 2], np.array([False, True, True])):
@@ -55,6 +57,8 @@ def test_take_keeps_the_columns_together():
         assert part.query_id.to_pylist() == ["y", "z"]
         assert part.task.to_pylist() == ["b", "c"]
         assert part.quality["m"].tolist() == [0.2, 0.3]
+        assert part.confidence["m"][1:].tolist() == [0.0]
+        assert part.answer_tokens["m"].tolist() == [5, 6]
         assert part.block_hashes.to_pylist() == [[], [2, 3]]
     with pytest.raises(IndexError):
         trace.take([3])

@@ -199,6 +199,18 @@ def test_our_own_schema_comes_back_as_it_was_written(tmp_path_factory, write, pa
         assert [None if np.isnan(value) else value for value in found] == wanted
 
 
+def test_answers_of_each_model_come_with_confidence_and_length(read):
+    trace = read(
+        "arrival_s,prompt_tokens,output_tokens,quality.m,confidence.m,output_tokens.m\n"
+        "0,1,2,1,-0.25,7\n0,1,2,,,\n"
+    )
+    assert trace.output_tokens.tolist() == [2, 2]
+    for column, known in (("quality", 1.0), ("confidence", -0.25), ("answer_tokens", 7.0)):
+        (found,) = getattr(trace, column).values()
+        assert found[0] == known
+        assert np.isnan(found[1])
+
+
 def test_fields_may_come_and_go_between_json_lines_and_blocks(read):
     row = '{"arrival_s": 1, "prompt_tokens": 2, "output_tokens": 3}\n'
     many = BLOCK_BYTES // len(row) + 1

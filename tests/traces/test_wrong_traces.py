@@ -165,6 +165,17 @@ def json_row(**fields):
         (QUALITY + "0,1,1,1.01\n", f"t.csv: line 2: column 'quality.m': found '1.01', {FRACTION}"),
         (QUALITY + "0,1,1,-0.1\n", f"t.csv: line 2: column 'quality.m': found '-0.1', {FRACTION}"),
         (QUALITY + "0,1,1,good\n", f"t.csv: line 2: column 'quality.m': found 'good', {FRACTION}"),
+        # Confidence, and the length of a model's answer.
+        (
+            QUALITY.replace("quality", "confidence") + "0,1,1,sure\n",
+            "t.csv: line 2: column 'confidence.m': found 'sure', expected a number, or nothing for "
+            "unknown",
+        ),
+        (
+            QUALITY.replace("quality", "output_tokens") + "0,1,1,2.5\n",
+            "t.csv: line 2: column 'output_tokens.m': found '2.5', expected an integer >= 0, or "
+            "nothing for unknown",
+        ),
         # The shape of rows.
         (OWN + "1,1\n", "t.csv: line 3: found 2 fields, expected 3 fields as in the header"),
         (OWN + "1\n", "t.csv: line 3: found 1 field, expected 3 fields as in the header"),

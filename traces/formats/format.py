@@ -41,7 +41,8 @@ class Format:
         texts: which columns fill the optional text columns of a trace, by the trace's names.
         block_hashes: the column of prefix hashes, if any.
         always_one: columns that must hold 1 if they are there, as nothing else can be replayed.
-        quality_prefix: how columns of per-model quality start, if the format has any.
+        per_model: how columns that hold one figure a model start, if the format has any, by the
+            trace's names for them.
         matches: whether the first record is of this format, where column names do not settle it.
     """
 
@@ -56,7 +57,7 @@ class Format:
     texts: Mapping[str, str] = field(default_factory=dict)
     block_hashes: str | None = None
     always_one: tuple[str, ...] = ()
-    quality_prefix: str | None = None
+    per_model: Mapping[str, str] = field(default_factory=dict)
     matches: Callable[[Mapping[str, str]], bool] = lambda _: True
 
     @property
@@ -69,9 +70,9 @@ class Format:
         known = (*self.required, *self.texts.values(), *self.always_one, self.block_hashes)
         return column in known or self.model_of(column) is not None
 
-    def model_of(self, column: str) -> str | None:
-        """The model whose quality ``column`` holds, or None if it is no such column."""
-        prefix = self.quality_prefix
-        if prefix is None or not column.startswith(prefix) or column == prefix:
-            return None
-        return column.removeprefix(prefix)
+    def model_of(self, column: str) -> tuple[str, str] | None:
+        """What ``column`` holds of which model, as (trace's name, model); None for no such one."""
+        for name, prefix in self.per_model.items():
+            if column.startswith(prefix) and column != prefix:
+                return name, column.removeprefix(prefix)
+        return None

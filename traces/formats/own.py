@@ -1,11 +1,11 @@
-"""Our own schema, for anyone's queries: CSV, JSON lines or Parquet, with text and quality.
+"""Our own schema, for anyone's queries: CSV, JSON lines or Parquet, with text and answers' quality.
 
-In: columns arrival_s, prompt_tokens, output_tokens and perhaps query_id, text, task, session and
-quality.<model>. Out: the ``Format``.
+In: columns arrival_s, prompt_tokens, output_tokens and perhaps query_id, text, task, session and,
+for each model, quality.<model>, confidence.<model>, output_tokens.<model>. Out: the ``Format``.
 """
 
 from traces.formats.format import Clock, Format
-from traces.trace import TEXT_COLUMNS, Source
+from traces.trace import PER_MODEL, TEXT_COLUMNS, Source
 
 PHASEWATT = Format(
     name="phasewatt",
@@ -14,7 +14,7 @@ PHASEWATT = Format(
     prompt_tokens="prompt_tokens",
     output_tokens="output_tokens",
     texts={column: column for column in TEXT_COLUMNS},
-    quality_prefix="quality.",
+    per_model=PER_MODEL,
     block_hashes="block_hashes",
     source=Source(description="a file of the user's own", licence="", kind="user"),
 )
