@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.stats import norm
+from scipy import special, stats
 
 from model.difficulty.boosting import attributions, margin
 from model.difficulty.conformal import Conformal
@@ -89,7 +88,7 @@ class DifficultyPredictor:
         Raises:
             BadPredictor: features of another extractor, or no tasks where they are needed.
         """
-        return np.asarray(expit(self._log_odds(features, tasks)))
+        return np.asarray(special.expit(self._log_odds(features, tasks)))
 
     def gain(
         self, features: Features, small: str, large: str, tasks: Tasks = None
@@ -137,7 +136,7 @@ class DifficultyPredictor:
         """
         mean = float(predicted.mean())
         spread = float((predicted * (1 - predicted)).mean())
-        half = float(norm.ppf(0.5 + coverage / 2)) * np.sqrt(
+        half = float(stats.norm.ppf(0.5 + coverage / 2)) * np.sqrt(
             spread * (1 / len(predicted) + 1 / self.rows)
         )
         return max(mean - half, 0.0), min(mean + half, 1.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy import special
 
 from model.difficulty.boosting import Trees, fit_trees, margin
 from model.difficulty.conformal import conformal_of
@@ -90,7 +90,9 @@ def train(
     members = _fit(table, recipe, columns)
     advance(1)
     platts = [_platt(scores[:, m], table.outcomes[:, m]) for m in range(len(table.models))]
-    chances = np.column_stack([expit(a + b * scores[:, m]) for m, (a, b) in enumerate(platts)])
+    chances = np.column_stack(
+        [special.expit(a + b * scores[:, m]) for m, (a, b) in enumerate(platts)]
+    )
     return DifficultyPredictor(
         name=name,
         design=members.design,

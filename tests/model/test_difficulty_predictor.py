@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import logit
+from scipy import special
 
 from model.difficulty.features import Features, features_of
 from model.difficulty.predictor_file import dump_predictor, load_predictor, parse_predictor
@@ -65,7 +65,7 @@ def test_attributions_add_up_to_the_log_odds(predictor):
     for column, model in enumerate(MODELS):
         names, parts = predictor.attributions(few, model)
         assert parts.shape == (50, len(names) + 1)
-        expected = logit(predictor.probabilities(few)[:, column])
+        expected = special.logit(predictor.probabilities(few)[:, column])
         np.testing.assert_allclose(parts.sum(axis=1), expected, atol=1e-4)
 
 
