@@ -5,8 +5,8 @@ trees have to match, and a member of their ensemble.
 """
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 _ROUNDS = 50
 _TOLERANCE = 1e-8
@@ -28,7 +28,7 @@ def fit_logistic(
     beta[0] = np.log(rate / (1 - rate))
     loss = _loss(full, label, ridge, beta)
     for _ in range(_ROUNDS):
-        chance = special.expit(full @ beta)
+        chance = scipy.special.expit(full @ beta)
         gradient = full.T @ (chance - label) + ridge * beta
         weight = np.maximum(chance * (1 - chance), 1e-9)
         hessian = (full * weight[:, None]).T @ full + np.diag(ridge)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from model.difficulty.boosting import attributions, margin
 from model.difficulty.conformal import Conformal
@@ -88,7 +88,7 @@ class DifficultyPredictor:
         Raises:
             BadPredictor: features of another extractor, or no tasks where they are needed.
         """
-        return np.asarray(special.expit(self._log_odds(features, tasks)))
+        return np.asarray(scipy.special.expit(self._log_odds(features, tasks)))
 
     def gain(
         self, features: Features, small: str, large: str, tasks: Tasks = None
@@ -136,7 +136,7 @@ class DifficultyPredictor:
         """
         mean = float(predicted.mean())
         spread = float((predicted * (1 - predicted)).mean())
-        half = float(stats.norm.ppf(0.5 + coverage / 2)) * np.sqrt(
+        half = float(scipy.stats.norm.ppf(0.5 + coverage / 2)) * np.sqrt(
             spread * (1 / len(predicted) + 1 / self.rows)
         )
         return max(mean - half, 0.0), min(mean + half, 1.0)

@@ -11,8 +11,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from model.difficulty.boosting import Trees, fit_trees, margin
 from model.difficulty.conformal import conformal_of
@@ -91,7 +91,7 @@ def train(
     advance(1)
     platts = [_platt(scores[:, m], table.outcomes[:, m]) for m in range(len(table.models))]
     chances = np.column_stack(
-        [special.expit(a + b * scores[:, m]) for m, (a, b) in enumerate(platts)]
+        [scipy.special.expit(a + b * scores[:, m]) for m, (a, b) in enumerate(platts)]
     )
     return DifficultyPredictor(
         name=name,
