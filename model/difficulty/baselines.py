@@ -60,7 +60,7 @@ def task_identity(known: OutcomeTable, new: OutcomeTable) -> NDArray[np.float64]
 
 
 def paper_rule(known: OutcomeTable, new: OutcomeTable) -> NDArray[np.float64]:
-    """The paper's rule (entity density < 0.20 and causal score < 5%): the mean outcome of each side."""
+    """The paper's rule (easy below 0.20 and 5%): the mean outcome of its two sides."""
     found = np.tile(known.outcomes.mean(axis=0), (len(new), 1))
     easy_known, easy_new = _easy(known), _easy(new)
     for side in (True, False):

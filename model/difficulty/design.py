@@ -20,6 +20,9 @@ FURTHEST = 4.0
 MOST_TASKS_WITH_OWN_SLOPES = 8
 """With more tasks than this, a linear model has an intercept for each task but no slopes."""
 
+MOST_SLOPES = 100
+"""Features beyond the first so many have no slope of each task's own (embeddings have 384)."""
+
 _TASK_WEIGHT = 2.0
 """One-hot tasks count double, so that the ridge spares them."""
 
@@ -74,14 +77,17 @@ class Design:
         one_hot = self.one_hot(len(features), tasks)
         parts = [scaled, _TASK_WEIGHT * one_hot]
         if 1 < len(self.tasks) <= MOST_TASKS_WITH_OWN_SLOPES:
-            parts += [scaled * one_hot[:, [task]] for task in range(len(self.tasks))]
+            own = scaled[:, :MOST_SLOPES]
+            parts += [own * one_hot[:, [task]] for task in range(len(self.tasks))]
         return np.column_stack(parts)
 
     def column_of_line(self) -> NDArray[np.int_]:
         """Return which column of ``columns`` each column of :meth:`for_lines` tells of."""
         k, t = len(self.names), len(self.tasks)
         own = t if 1 < t <= MOST_TASKS_WITH_OWN_SLOPES else 0
-        return np.concatenate([np.arange(k), k + np.arange(t), np.tile(np.arange(k), own)])
+        return np.concatenate(
+            [np.arange(k), k + np.arange(t), np.tile(np.arange(min(k, MOST_SLOPES)), own)]
+        )
 
     def scaled(self, features: Features) -> NDArray[np.float64]:
         """Return the scaled features alone, cut off at :data:`FURTHEST`: (n, len(names))."""

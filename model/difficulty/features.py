@@ -99,9 +99,9 @@ def features_of(texts: Sequence[str], extractor: str = DEFAULT) -> Features:
             f"features {extractor!r} are not known here; expected {DEFAULT} or another set of "
             f"{VERSION}"
         )
-    found = recogniser(entities).find(texts)
-    values = np.empty((len(texts), len(NAMES)))
     readings = [read(text) for text in texts]
+    found = recogniser(entities).find([reading.text for reading in readings])
+    values = np.empty((len(texts), len(NAMES)))
     for row, reading in enumerate(readings):
         values[row] = [
             *light.light(reading),

@@ -147,6 +147,11 @@ def dump_predictor(predictor: DifficultyPredictor) -> bytes:
     return _ADAPTER.dump_json(document) + b"\n"
 
 
+def packed(content: bytes) -> bytes:
+    """Return ``content`` gzipped, the same bytes for the same content."""
+    return gzip.compress(content, mtime=0)
+
+
 def _json(content: bytes, source: str) -> Any:
     try:
         if content.startswith(b"\x1f\x8b"):

@@ -1,7 +1,7 @@
 """Routing between two models: what quality costs as the threshold moves.
 
-In: for each query the outcome of the small and of the large model and a score that sends the highest
-to the large one. Out: the curve of quality against the share of calls, APGR and CPT as RouteLLM
+In: for each query the outcome of the small and of the large model, and a score: the highest go to
+the large one. Out: the curve of quality against the share of calls, APGR and CPT as RouteLLM
 defines them (arXiv 2406.18665, section 2), and energy saved at a stated loss of quality.
 """
 

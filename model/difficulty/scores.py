@@ -26,7 +26,7 @@ def auc(score: NDArray[np.float64], label: NDArray[np.bool_]) -> float:
 
 
 def average_precision(score: NDArray[np.float64], label: NDArray[np.bool_]) -> float:
-    """Return the mean precision over recall, thresholds at distinct scores; NaN without positives."""
+    """Return the mean precision over recall, by distinct scores; NaN without positives."""
     if not label.any():
         return float("nan")
     order = np.argsort(-score, kind="stable")

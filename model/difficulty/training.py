@@ -59,12 +59,14 @@ def train(
     table: OutcomeTable,
     recipe: Recipe,
     pairs: Pairs | None = None,
+    models: Sequence[str] | None = None,
     name: str = "",
     source: str = "",
     advance: Callable[[int], None] = lambda _n: None,
 ) -> DifficultyPredictor:
     """Train on ``table``; ``pairs`` (small, large) get a gain each, None takes every pair.
 
+    ``models`` are those to predict, None takes all; the pool is always that of the whole table.
     ``advance`` is told of each of the ``recipe.folds + 1`` rounds of fitting.
 
     Raises:
@@ -72,20 +74,22 @@ def train(
             an unknown model in ``pairs``.
     """
     _require_learnable(table, recipe)
-    pairs = all_pairs(table) if pairs is None else tuple(pairs)
+    models = table.models if models is None else tuple(models)
+    table = table.of_models([*models, *(m for m in table.models if m not in models)])
+    pairs = all_pairs(table.of_models(models)) if pairs is None else tuple(pairs)
     columns = [(table.column(small), table.column(large)) for small, large in pairs]
     fold = folds_of(table, recipe.folds, recipe.seed)
     require_apart(table, fold)
-    scores = np.empty(table.outcomes.shape)
+    scores = np.empty((len(table), len(models)))
     direct = np.empty((len(table), len(pairs)))
     for held in range(recipe.folds):
         out = fold == held
-        members = _fit(table.rows(~out), recipe, columns)
+        members = _fit(table.rows(~out), recipe, len(models), columns)
         scores[out], direct[out] = members.scores(table.rows(out))
         advance(1)
-    members = _fit(table, recipe, columns)
+    members = _fit(table, recipe, len(models), columns)
     advance(1)
-    platts = [_platt(scores[:, m], table.outcomes[:, m]) for m in range(len(table.models))]
+    platts = [_platt(scores[:, m], table.outcomes[:, m]) for m in range(len(models))]
     chances = np.column_stack(
         [scipy.special.expit(a + b * scores[:, m]) for m, (a, b) in enumerate(platts)]
     )
@@ -102,7 +106,7 @@ def train(
                 platt=platts[m],
                 conformal=conformal_of(chances[:, m], table.outcomes[:, m]),
             )
-            for m, model in enumerate(table.models)
+            for m, model in enumerate(models)
         ),
         gains=tuple(
             _gain_head(table, chances, pair, columns[p], direct[:, p], members.gains[p])
@@ -143,7 +147,10 @@ class _Members:
         return np.column_stack(scores), np.array(direct).reshape(len(direct), len(table)).T
 
 
-def _fit(table: OutcomeTable, recipe: Recipe, pairs: list[tuple[int, int]]) -> _Members:
+def _fit(
+    table: OutcomeTable, recipe: Recipe, models: int, pairs: list[tuple[int, int]]
+) -> _Members:
+    """Fit the first ``models`` models of ``table``, the pool of all, and the gains of ``pairs``."""
     tasks = table.tasks if recipe.with_task else None
     design = design_of(table.features, tasks)
     trees, lines = design.for_trees(table.features, tasks), design.for_lines(table.features, tasks)
@@ -153,11 +160,11 @@ def _fit(table: OutcomeTable, recipe: Recipe, pairs: list[tuple[int, int]]) -> _
     return _Members(
         design=design,
         pool=fit_trees(trees, y.mean(axis=1), recipe.pool, logistic=True),
-        own=[fit_trees(trees, label, recipe.own, logistic=True) for label in y.T],
-        lines=[fit_logistic(lines, label, recipe.penalty) for label in y.T],
+        own=[fit_trees(trees, label, recipe.own, logistic=True) for label in y.T[:models]],
+        lines=[fit_logistic(lines, label, recipe.penalty) for label in y.T[:models]],
         words=[
             np.empty(0) if rows is None else fit_words(rows, one_hot, label, recipe.words_penalty)
-            for label in y.T
+            for label in y.T[:models]
         ],
         gains=[
             fit_trees(trees, y[:, large] - y[:, small], recipe.gain, logistic=False)
