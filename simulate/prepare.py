@@ -41,7 +41,7 @@ from simulate.serving import (
     ServingAlone,
     ServingBatches,
     ServingPools,
-    step_prices,
+    replay_on,
 )
 from traces import Trace
 
@@ -149,7 +149,7 @@ def run(
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
     )
-    replayed = prepared.serving.replay(queries, fleet, advance)
+    replayed = replay_on([prepared.serving.on(queries, fleet)], queries, advance)
     return Outcome(
         policy=prepared.policy,
         model=prepared.model,
@@ -199,9 +199,8 @@ def _serving(
     if idle_mhz is not None:
         idle_mhz = float(requested_mhz(governor, Phase.DECODE, setting.typical[Phase.DECODE])[0])
     return ServingPools(
-        step_prices(curves, gpu, governor.cap_w, limits),
+        ServingBatches.of(curves, gpu, governor, limits),
         batching,
-        governor,
         float(geometry.kv_bytes_per_token()),
         idle_mhz,
     )
