@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from model.calibration import Calibration, load, shipped_names
 from model.curves import Curves
@@ -185,7 +185,7 @@ def _best(rows: Mapping[str, tuple[Pair, ...]], label: str) -> float:
 
 
 def _reach(draws: Array) -> float:
-    return float(special.stdtrit(draws.size - 1, 0.975)) * float(np.std(draws, ddof=1))
+    return float(scipy.special.stdtrit(draws.size - 1, 0.975)) * float(np.std(draws, ddof=1))
 
 
 def _said(trace: Trace, calibration: Calibration, models: Sequence[str]) -> list[str]:

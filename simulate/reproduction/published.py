@@ -6,8 +6,8 @@ at the baseline clock, so that only ratios of times, and joules a query, mean an
 """
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 
 from model.calibration import Calibration
 from model.curves import Curves, Domain, Points
@@ -165,7 +165,7 @@ def _power(
         savings = 1 - (p0 + c * x**k) * time_at(x) / whole_j
         return float(np.sum((savings - stretch * np.array(list(drawn.values()))) ** 2))
 
-    k = float(minimize_scalar(miss, bounds=(1.0, _STEEPEST), method="bounded").x)
+    k = float(scipy.optimize.minimize_scalar(miss, bounds=(1.0, _STEEPEST), method="bounded").x)
     return (*ends(k), k)
 
 
