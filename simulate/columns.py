@@ -23,6 +23,7 @@ class Views(NamedTuple):
     prefill_j: View
     decode_j: View
     switching_j: View
+    found_tokens: View
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Columns:
     prefill_j: Array
     decode_j: Array
     switching_j: Array
+    found_tokens: Array
 
     @staticmethod
     def of(queries: int, first_token_s: Array | None = None) -> "Columns":
@@ -42,7 +44,7 @@ class Columns:
         times = [np.full(queries, np.nan) for _ in range(3)]
         if first_token_s is not None:
             times[1] = first_token_s.copy()
-        return Columns(*times, *(np.zeros(queries) for _ in range(3)))
+        return Columns(*times, *(np.zeros(queries) for _ in range(4)))
 
     def views(self) -> Views:
         """Return views through which the columns are written."""

@@ -92,12 +92,18 @@ class BatchEngine:
         asks = _Asks(self.governor)
         lengths, limits = self.lengths, self.limits
         prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
+        priority = None if lengths.priority is None else lengths.priority.tolist()
+        prefixes = None if self.prefilled else lengths.prefixes
+        schedulers = [
+            Scheduler(prompts, outputs, limits, self.prefilled, priority, prefixes)
+            for _ in range(fleet.replicas)
+        ]
         return [
             _Replica(
                 *(first + index, course, fleet, views),
-                *(Scheduler(prompts, outputs, limits, self.prefilled), limits, self.prices, asks),
+                *(scheduler, limits, self.prices, asks),
             )
-            for index in range(fleet.replicas)
+            for index, scheduler in enumerate(schedulers)
         ]
 
 
@@ -211,15 +217,17 @@ class _Replica:
             self._run = None
             self.free_s = self._clock.rest(self.free_s, self._course.to_arrive > 0)
             return
-        for request in plan.preempted:
+        for request in plan.stopped:
             self._settle(request, 1)
             self._last_token_s.setdefault(request, self.free_s)
-        start_s = self._columns.start_s
+        start_s, found_tokens = self._columns.start_s, self._columns.found_tokens
         for chunk in plan.chunks:
             if start_s[chunk.request] != start_s[chunk.request]:
                 start_s[chunk.request] = self.free_s
+                found_tokens[chunk.request] = chunk.computed
         for request in plan.joined:
-            start_s[request] = self.free_s
+            if start_s[request] != start_s[request]:
+                start_s[request] = self.free_s
             self._settle(request, -1)
         self._run = self._begun(plan)
         self._await(self._run)
@@ -289,9 +297,10 @@ class _Replica:
         self.gap_tokens.extend([batch] * time_s.size)
         self.gap_tokens[first] -= len(joined)
         for request in joined:
-            # Its last token was its first, and made elsewhere.
+            # Its last token was made before it was passed over, or was its first, made elsewhere.
             token_s = run.start_s + float(run.since_start_s[0])
-            self.gap_s.append(token_s - self._columns.first_token_s[request])
+            before_s = self._last_token_s.pop(request, self._columns.first_token_s[request])
+            self.gap_s.append(token_s - before_s)
             self.gap_tokens.append(1)
 
     def _conclude(self, progress: Progress) -> None:

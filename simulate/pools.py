@@ -60,7 +60,7 @@ def replay_pools(
     held &= True if may is None else may
     fits = held.any(axis=1)
     first = _Stage.of(np.flatnonzero(fits), arrival_s)
-    prompts = Lengths(lengths.prompt_tokens, np.minimum(lengths.output_tokens, 1))
+    prompts = replace(lengths, output_tokens=np.minimum(lengths.output_tokens, 1))
     prefilled = first.replay(
         prompts, [(each.prefill, each.prefilling) for each in pools], held, advance
     )
@@ -108,7 +108,7 @@ class _Stage:
         advance: Callable[[int], None] = lambda _n: None,
         first_token_s: Array | None = None,
     ) -> Replayed:
-        mine = Lengths(lengths.prompt_tokens[self.requests], lengths.output_tokens[self.requests])
+        mine = lengths.take(self.requests)
         prefilled = first_token_s is not None
         of_stage = [
             Group(fleet, replace(engine, lengths=mine, prefilled=prefilled))
@@ -148,6 +148,7 @@ def _merged(
         stage.spread(prefilled.prefill_j, 0, size) + later.spread(decoded.prefill_j, 0, size),
         later.spread(decoded.decode_j, 0, size),
         stage.spread(prefilled.switching_j, 0, size) + later.spread(decoded.switching_j, 0, size),
+        stage.spread(prefilled.found_tokens, 0, size),
         np.isnan(finish_s),
         _both_metered(pools, prefilled, decoded, end_s),
         end_s,

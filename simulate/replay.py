@@ -45,8 +45,9 @@ class Replayed:
     """What happened, as columns: one row a query, and the intervals of every replica.
 
     ``prefill_j`` and ``decode_j`` are what the phases drew and ``switching_j`` what the clock
-    switches on their way did; switches to the idle clock belong to no query. A query that was
-    ``rejected`` has NaN times and no energy. ``batches`` is None where nothing was batched.
+    switches on their way did; switches to the idle clock belong to no query. ``found_tokens`` are
+    those of its prompt that it found cached when it started. A query that was ``rejected`` has NaN
+    times and no energy. ``batches`` is None where nothing was batched.
     """
 
     replica: NDArray[np.int32]
@@ -56,6 +57,7 @@ class Replayed:
     prefill_j: Array
     decode_j: Array
     switching_j: Array
+    found_tokens: Array
     rejected: NDArray[np.bool_]
     intervals: Intervals
     end_s: float
@@ -158,6 +160,7 @@ def replay(
         columns.prefill_j,
         columns.decode_j,
         columns.switching_j,
+        columns.found_tokens,
         np.isnan(columns.finish_s),
         course.meter.intervals(),
         end_s,

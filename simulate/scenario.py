@@ -46,6 +46,9 @@ class Scenario:
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
         max_slowdown: what phase-aware may cost each phase, as a fraction of its time.
         slo: objectives to report attainment of.
+        quality_from: a table of outcomes to join with the trace; None: those of the trace.
+        quality_of: as written after ``--quality-of``: whose outcomes stand for a model's.
+        predictor: a file or a shipped name: what predicts quality from text.
         draws: how often the curves' coefficients are drawn from their covariance.
         seed: seed of those draws.
     """
@@ -65,5 +68,8 @@ class Scenario:
     idle_power_w: float | None = None
     max_slowdown: float = 0.1
     slo: Slo | None = None
+    quality_from: str | None = None
+    quality_of: tuple[str, ...] = ()
+    predictor: str | None = None
     draws: int = 20
     seed: int = 0
