@@ -28,12 +28,12 @@ class Sleep:
 
     Attributes:
         after_s: how long it idles before.
-        power_w: what it draws asleep.
+        power_w: what it draws asleep; None: a share of its idle power.
         wake_s: how long it takes to wake when it is given a query, at idle power.
     """
 
     after_s: float
-    power_w: float
+    power_w: float | None
     wake_s: float
 
 
@@ -43,13 +43,14 @@ class Scaling:
 
     Attributes:
         least: replicas that are kept running.
-        target: queries outstanding for each running replica beyond which another is started.
+        target: queries outstanding for each running replica beyond which another is started; None:
+            as many as it serves together.
         idle_s: how long a replica has nothing to do before it is stopped.
         start_up_s: how long one takes from off to serving, at idle power; off, it draws nothing.
     """
 
     least: int
-    target: float
+    target: float | None
     idle_s: float
     start_up_s: float
 

@@ -6,7 +6,7 @@ the engines.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -137,7 +137,7 @@ def run(
             take queries with their prompts cached.
     """
     columns = Columns.of(arrival_s.size, first_token_s)
-    fleets = [group.fleet for group in groups]
+    fleets = [_scaling_by(group) for group in groups]
     sizes = [fleet.replicas for fleet in fleets]
     course = Course(arrival_s, fleets, advance)
     views = columns.views()
@@ -245,6 +245,14 @@ def _pools(
         for each in sets
     ]
     return pools, pool_of.reshape(-1)
+
+
+def _scaling_by(group: Group) -> Fleet:
+    """Return the group's fleet, whose scaling knows its target."""
+    fleet = group.fleet
+    if fleet.scaling is None or fleet.scaling.target is not None:
+        return fleet
+    return replace(fleet, scaling=replace(fleet.scaling, target=float(group.engine.at_once)))
 
 
 def _spread(of_groups: Sequence[T], sizes: Sequence[int]) -> list[T]:

@@ -21,7 +21,7 @@ class Rest:
             State.IDLE: fleet.idle_power_w,
             # Weights are read and caches set up: what keeps a GPU busy then is not counted.
             State.STARTING: fleet.idle_power_w,
-            State.SLEEPING: fleet.sleep.power_w if fleet.sleep else 0.0,
+            State.SLEEPING: 0.0 if fleet.sleep is None else fleet.sleep.power_w or 0.0,
             State.OFF: 0.0,
             State.FAILED: 0.0,
         }
@@ -52,7 +52,9 @@ class Rest:
         sleep = self._sleep
         if sleep is None or from_s + sleep.after_s >= called_s:
             return 0.0
-        return (sleep.wake_s + sleep.after_s) * (self._powers_w[State.IDLE] - sleep.power_w)
+        return (sleep.wake_s + sleep.after_s) * (
+            self._powers_w[State.IDLE] - self._powers_w[State.SLEEPING]
+        )
 
     def wake(self, from_s: float, called_s: float) -> float:
         """Record the rest until then; return :meth:`ready_s`."""

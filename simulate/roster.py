@@ -133,6 +133,7 @@ class Roster:
         scaling = self._fleets[group].scaling
         if scaling is None:
             return
+        assert scaling.target is not None
         numbers = self._of_group[group]
         load = sum(self._run.outstanding[number] for number in numbers)
         running = self._running(group)
