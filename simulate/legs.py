@@ -7,6 +7,7 @@ second run could have changed the first.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def together_in_time(
     """
     stands = second.rejected
     rows, taken = again[~stands], ~stands
-    columns = {
+    columns: dict[str, Any] = {
         name: _with(getattr(first, name), rows, getattr(second, name)[taken])
         for name in ("first_token_s", "finish_s", "found_tokens")
     }
@@ -89,7 +90,7 @@ def _until(
 
 
 def _by_end(parts: Sequence[Intervals]) -> Intervals:
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])
     }
     order = np.argsort(columns["start_s"] + columns["duration_s"], kind="stable")

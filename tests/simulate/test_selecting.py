@@ -46,9 +46,7 @@ def calibration():
 def ten(**columns) -> Trace:
     base = tiny.trace(GAP_S * np.arange(10), PROMPTS, OUTPUTS)
     known = {"quality": {"tiny": TINY, "huge": HUGE}, "confidence": {"tiny": SURE}}
-    return Trace(
-        "ten", base.arrival_s, base.prompt_tokens, base.output_tokens, **(known | columns)
-    )
+    return Trace("ten", base.arrival_s, base.prompt_tokens, base.output_tokens, **(known | columns))
 
 
 def scenario(*policies, **more):
@@ -105,7 +103,7 @@ def test_ten_queries_by_hand(policy, served):
     assert outcome.makespan_s == pytest.approx(9 * GAP_S + waited_s)
     assert outcome.energy_j == pytest.approx(spent_j.sum() + idle_s * IDLE_W)
     assert outcome.time_by_state_s[State.IDLE] == pytest.approx(idle_s)
-    right = [dict(tiny=TINY, huge=HUGE)[models[-1]][q] for q, models in enumerate(served)]
+    right = [{"tiny": TINY, "huge": HUGE}[models[-1]][q] for q, models in enumerate(served)]
     assert result.quality.how is How.MEASURED
     assert result.quality.mean == pytest.approx(np.mean(right))
     assert result.quality.answered_twice == pytest.approx(np.mean([len(m) == 2 for m in served]))
@@ -185,8 +183,13 @@ def test_nothing_is_lost_and_every_replica_is_metered_to_the_end(seed, policy, g
 @given(
     seed=st.integers(0, 10_000),
     policy=st.sampled_from(
-        ["single:tiny", "single:huge", "random:0.4", "cascade:threshold=0.5",
-         "cascade:min-quality=0.9"]
+        [
+            "single:tiny",
+            "single:huge",
+            "random:0.4",
+            "cascade:threshold=0.5",
+            "cascade:min-quality=0.9",
+        ]
     ),
 )
 def test_the_oracle_is_never_beaten_in_quality_or_in_joules_for_it(seed, policy):
@@ -201,7 +204,9 @@ def test_the_oracle_is_never_beaten_in_quality_or_in_joules_for_it(seed, policy)
         quality={"tiny": rng.integers(0, 2, n), "huge": rng.integers(0, 2, n)},
         confidence={"tiny": -rng.exponential(1.0, n)},
     )
-    _, other, oracle = compare(trace, calibration(), scenario(policy, "oracle")).results
+    results = compare(trace, calibration(), scenario(policy, "oracle")).results
+    # A policy that is the baseline too is replayed once.
+    other, oracle = results[-2:]
     assert oracle.quality.mean >= other.quality.mean
 
     def spent_j(result):
