@@ -5,12 +5,14 @@ import json
 
 import numpy as np
 import pytest
+import structured
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.calibration import parse
+from model.calibration import dump, parse
 from phasewatt.errors import BadOption, BadPolicy
+from simulate.batching import Continuous, Disaggregated, Static
 from simulate.compare import compare
 from simulate.meter import State
 from simulate.quality import How
@@ -144,6 +146,63 @@ def test_the_second_model_is_busy_with_what_the_first_sends_on():
     )
     assert outcome.makespan_s == pytest.approx(small_s + 3 * large_s)
     assert outcome.replayed.start_s == pytest.approx([0, small_s, 2 * small_s])
+
+
+def batching_calibration():
+    """The structured calibration with a second model, whose decode is slower."""
+    written = json.loads(dump(structured.calibration()))
+    slower = json.loads(dump(structured.calibration(decode_faster=0.5)))
+    for part, name in (("curves", "model"), ("geometries", "name")):
+        written[part] += [each | {name: "huge"} for each in slower[part]]
+    return parse(json.dumps(written), "batching.json")
+
+
+@pytest.mark.parametrize(
+    ("batching", "groups"),
+    [
+        (Static(4), ("a=tiny:1", "b=huge:2")),
+        (Continuous(8192, 64, 400), ("a=tiny:1", "b=huge:2")),
+        (Continuous(8192, 64, 200), ("b=huge:1", "a=tiny:1", "c=huge:1")),
+        (
+            Disaggregated(1, 1, 0.01, Continuous(8192, 64, 400)),
+            ("a=tiny:1:2", "b=huge:2:1", "c=tiny:1:1"),
+        ),
+    ],
+)
+def test_batches_of_first_and_second_answers_add_up(batching, groups):
+    rng = np.random.default_rng(3)
+    base = tiny.random_trace(rng, 60, 0.02)
+    trace = Trace(
+        "batched",
+        base.arrival_s,
+        base.prompt_tokens,
+        np.maximum(base.output_tokens, 1),
+        confidence={"tiny": -rng.exponential(1.0, 60)},
+    )
+    asked = scenario("cascade:threshold=0.7", groups=groups, batching=batching)
+    outcome = compare(trace, batching_calibration(), asked).results[-1].outcome
+    replayed, intervals = outcome.replayed, outcome.replayed.intervals
+    twice = trace.confidence["tiny"] < -0.7
+    models = np.array([outcome.groups[group].model for group in outcome.group_of])
+    served = outcome.served
+    assert served.sum() > 50
+    assert np.array_equal(models[served] == "huge", twice[served])
+    assert np.all(replayed.finish_s[served] >= replayed.first_token_s[served])
+    spent_j = replayed.prefill_j + replayed.decode_j + replayed.switching_j
+    energy_j = outcome.energy_by_state_j
+    # Every joule that is not idle is some query's, but for switches to the clock of rest.
+    assert spent_j.sum() == pytest.approx(outcome.energy_j - energy_j[State.IDLE], rel=1e-9)
+    for replica in range(outcome.replicas):
+        mine = intervals.replica == replica
+        assert intervals.duration_s[mine].sum() == pytest.approx(outcome.makespan_s)
+    # Second answers cost what they cost, and change nothing for those that were not asked again.
+    asked = scenario("cascade:threshold=99", groups=groups, batching=batching)
+    once = compare(trace, batching_calibration(), asked).results[-1].outcome.replayed
+    again_j = spent_j - (once.prefill_j + once.decode_j + once.switching_j)
+    assert np.all(again_j[served & twice] > 0)
+    assert again_j[~twice] == pytest.approx(0, abs=1e-9)
+    assert replayed.finish_s[served & ~twice] == pytest.approx(once.finish_s[served & ~twice])
+    assert np.all(replayed.finish_s[served & twice] > once.finish_s[served & twice])
 
 
 @settings(max_examples=25, deadline=None)
