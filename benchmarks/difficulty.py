@@ -124,9 +124,8 @@ def rebuild_cascades(directory: Path) -> None:
 
 
 def rebuild_boolq(directory: Path) -> None:
-    """The table without text, a predictor from it, and the results."""
+    """The table without text, and the results."""
     table = _shipped_table(read_boolq(directory), "boolq")
-    _write_predictor(table, "boolq", BOOLQ, with_task=False)
     _write_results(table, Plan("boolq", BOOLQ, BOOLQ_PAIRS))
 
 

@@ -58,6 +58,32 @@ def print_study(console: Console, study: Document) -> None:
         )
 
 
+def print_comparison(console: Console, studies: Sequence[Document]) -> None:
+    """Print AUC and routing of ours side by side for several evaluations."""
+    for method in (_OURS, f"{_OURS} + task"):
+        table = _table(f"{method}: AUC of 'is right'", studies[0]["models"])
+        for study in studies:
+            cells = []
+            for model in studies[0]["models"]:
+                unseen = _find(study["right"], method=method, model=model, view="unseen")
+                pooled = _find(study["right"], method=method, model=model, view="pooled")
+                cells.append(_triple(pooled, unseen))
+            table.add_row(study["name"], *cells)
+        console.print(table)
+    pairs = _pairs(studies[0])
+    for method in (_OURS, f"{_OURS} + task"):
+        table = _table(f"{method}: APGR", [f"{small} to {large}" for small, large in pairs])
+        for study in studies:
+            rows = [
+                _find(study["gain"], method=method, small=small, large=large, view="pooled")
+                for small, large in pairs
+            ]
+            cells = ["-" if row is None else f"{row['apgr']:.3f}" for row in rows]
+            table.add_row(study["name"], *cells)
+        console.print(table)
+    console.print("A cell: AUC pooled / within tasks / within tasks that training did not see.")
+
+
 def _right(study: Document) -> Table:
     table = _table("AUC of 'is right'", study["models"])
     methods = _methods(study["right"])
