@@ -28,6 +28,8 @@ from model.difficulty.evaluation import (
 from model.difficulty.table import OutcomeTable
 from model.difficulty.training import LEAST_ROWS, Recipe
 from model.difficulty.verdict import (
+    ORACLE,
+    RANDOM,
     by_task,
     cost_of,
     gain_scores,
@@ -102,7 +104,8 @@ def study(
     if table.confidences is not None:
         doubting = with_confidence(table, plan.recipe, pairs, fold, advance)
         scores = gain_scores(table, doubting, pairs, "pooled", rng, costs, both=ESCALATING)
-        document["gain"] += [score for score in scores if score["method"] != "oracle"]
+        bounds = (RANDOM, ORACLE)
+        document["gain"] += [score for score in scores if score["method"] not in bounds]
     if _can_leave_tasks_out(table):
         rest, unseen = unseen_tasks(table, plan.recipe, pairs, advance)
         document["right"] += right_scores(rest, unseen, "unseen", rng)

@@ -85,10 +85,10 @@ def test_eval_of_a_table_keeps_and_prints_the_same_results(desk, monkeypatch):
     tables = done.stdout.split("wrote")[0]
     assert again.stdout.strip() == tables.strip()
     for words in (
-        "this predictor + task",
+        "ours + task",
         "oracle",
         "small to large: pays for",
-        "AUC above length",
+        "above length",
     ):
         assert words in tables
     beside = run("eval", kept, kept)
