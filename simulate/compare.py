@@ -82,7 +82,7 @@ def compare(
         BadPolicy, BadCalibration, BadOption, OutOfRange: see :func:`simulate.prepare.prepare`.
     """
     names = list(dict.fromkeys((scenario.baseline, *scenario.policies)))
-    queries = queries_of(trace, scenario.arrivals)
+    queries = queries_of(trace, scenario)
     prepared = [prepare(name, scenario, calibration, queries) for name in names]
     replicas = fleet_size(prepared, scenario, queries)
     outcomes = [run(p, scenario, queries, replicas, advance) for p in prepared]

@@ -9,6 +9,8 @@ from enum import StrEnum
 from simulate.batching import Alone, Batching
 from simulate.fleet import Routing
 from simulate.metrics import Slo
+from simulate.order import Order
+from simulate.prefix_cache import HASH_TOKENS
 
 SWITCH_LATENCY_S = 0.02
 """Assumed. It differs between GPUs and between pairs of clocks; Velicka et al., arXiv 2502.20075,
@@ -38,6 +40,9 @@ class Scenario:
         routing: how queries reach replicas.
         arrivals: when queries arrive: as in the trace, or all at once.
         batching: which requests a replica serves together.
+        order: who of those that wait is served first.
+        prefix_cache: whether prompts find what others have cached; None: where the trace tells.
+        hash_tokens: tokens that each block hash of the trace tells of.
         switch_latency_s: stall for each change of a requested clock.
         min_dwell_s: how long a clock is kept at least.
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
@@ -55,6 +60,9 @@ class Scenario:
     routing: Routing = Routing.LEAST_OUTSTANDING
     arrivals: Arrivals = Arrivals.TRACE
     batching: Batching = field(default_factory=Alone)
+    order: Order = Order.FCFS
+    prefix_cache: bool | None = None
+    hash_tokens: int = HASH_TOKENS
     switch_latency_s: float = SWITCH_LATENCY_S
     min_dwell_s: float = 0.0
     idle_power_w: float | None = None

@@ -148,7 +148,7 @@ def sweep_clocks(
     """
     if latency not in LATENCIES:
         raise BadOption(f"--latency: found {latency!r}; expected one of {', '.join(LATENCIES)}")
-    queries = queries_of(trace, scenario.arrivals)
+    queries = queries_of(trace, scenario)
     marked = [prepare(name, scenario, calibration, queries) for name in scenario.policies]
     replicas = fleet_size(marked, scenario, queries)
     outcomes = [run(ready, scenario, queries, replicas, advance) for ready in marked]
