@@ -14,8 +14,9 @@ from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption
 from simulate.coverage import warnings_of
-from simulate.metrics import Metrics, Percentiles, measure
+from simulate.metrics import Metrics, measure
 from simulate.outcome import Outcome
+from simulate.percentiles import Percentiles
 from simulate.prepare import Prepared, fleet_size, prepare, queries_of, redrawn, run
 from simulate.scenario import Scenario
 from simulate.serving import Queries

@@ -15,6 +15,7 @@ from model.work import Array
 from simulate.columns import View, view_of
 from simulate.meter import Meter
 from simulate.routing import Pool, Router
+from simulate.tokens import TokenLog
 
 _ADVANCE_EVERY = 1000
 
@@ -37,15 +38,21 @@ class Course:
     """What the replicas of one run share, and how far the run has got.
 
     ``outstanding`` holds, for each replica, how many queries it was given and has not finished;
-    ``to_arrive`` and ``finished`` count queries of the whole run.
+    ``to_arrive`` and ``finished`` count queries of the whole run. ``tokens`` is where engines note
+    every token, None where nobody asks.
     """
 
     def __init__(
-        self, arrival_s: Array, replicas: int, advance: Callable[[int], None] = lambda _n: None
+        self,
+        arrival_s: Array,
+        replicas: int,
+        advance: Callable[[int], None] = lambda _n: None,
+        tokens: TokenLog | None = None,
     ) -> None:
         self.environment = simpy.Environment()
         self.arrival_s: View = view_of(arrival_s)
         self.meter = Meter()
+        self.tokens = tokens
         self.outstanding = [0] * replicas
         self.to_arrive = arrival_s.size
         self.finished = 0

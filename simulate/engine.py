@@ -116,16 +116,19 @@ def replay_batched(
     fleet: Fleet,
     advance: Callable[[int], None] = lambda _n: None,
     first_token_s: Array | None = None,
+    tokens: bool = False,
 ) -> Replayed:
     """Serve every request in batches on one group of replicas; see :class:`BatchEngine`.
 
     ``first_token_s`` says when each request got its first token elsewhere, shape (n,); requests
-    then arrive with their prompts cached.
+    then arrive with their prompts cached. With ``tokens``, the time of every token is kept.
     """
     prefilled = first_token_s is not None
     engine = BatchEngine(lengths, prices, governor, limits, limits.sequences, prefilled)
     return replay(
-        *(arrival_s, lengths, [Group(fleet, engine)], advance), first_token_s=first_token_s
+        *(arrival_s, lengths, [Group(fleet, engine)], advance),
+        first_token_s=first_token_s,
+        tokens=tokens,
     )
 
 
@@ -169,6 +172,7 @@ class _Replica:
         self._prices = prices
         self._asks = asks
         self._record = course.meter.add
+        self._tokens = course.tokens
         self._limits = limits
         self._clock = Clock(number, fleet, course.meter)
         self._run: _Run | None = None
@@ -287,6 +291,9 @@ class _Replica:
         self.steps += steps
         if step.decode_batch:
             self._count_gaps(run, time_s)
+            if self._tokens is not None:
+                times_s = run.start_s + run.since_start_s[:steps]
+                self._tokens.add(self.scheduler.decoding, times_s)
         self._conclude(self.scheduler.advance(steps))
         self._next()
 
@@ -313,6 +320,8 @@ class _Replica:
                 self.gap_s.append(now_s - last_token_s.pop(request))
                 self.gap_tokens.append(1)
             self._settle(request, -1)
+        if self._tokens is not None and progress.prefilled:
+            self._tokens.add(progress.prefilled, np.array([now_s]))
         for request in progress.finished:
             columns.finish_s[request] = now_s
             self._settle(request, 1)

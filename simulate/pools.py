@@ -16,6 +16,7 @@ from simulate.fleet import Fleet
 from simulate.meter import Intervals, State
 from simulate.replay import Group, Replayed, replay, together
 from simulate.service import Lengths
+from simulate.tokens import TokenTimes
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def replay_pools(
     pools: Sequence[Pools],
     advance: Callable[[int], None] = lambda _n: None,
     may: NDArray[np.bool_] | None = None,
+    tokens: bool = False,
 ) -> Replayed:
     """Prefill every request in one pool and decode it in the other.
 
@@ -62,7 +64,7 @@ def replay_pools(
     first = _Stage.of(np.flatnonzero(fits), arrival_s)
     prompts = replace(lengths, output_tokens=np.minimum(lengths.output_tokens, 1))
     prefilled = first.replay(
-        prompts, [(each.prefill, each.prefilling) for each in pools], held, advance
+        prompts, [(each.prefill, each.prefilling) for each in pools], held, advance, tokens=tokens
     )
     token_s = first.spread(prefilled.finish_s, np.nan, arrival_s.size)
     ends = np.cumsum([each.prefill.replicas for each in pools])
@@ -85,6 +87,7 @@ def replay_pools(
         [(each.decode, each.decoding) for each in pools],
         group[:, None] == np.arange(len(pools)),
         first_token_s=token_s[ready],
+        tokens=tokens,
     )
     return _merged(arrival_s.size, pools, (first, prefilled), (second, decoded))
 
@@ -107,6 +110,7 @@ class _Stage:
         may: NDArray[np.bool_],
         advance: Callable[[int], None] = lambda _n: None,
         first_token_s: Array | None = None,
+        tokens: bool = False,
     ) -> Replayed:
         mine = lengths.take(self.requests)
         prefilled = first_token_s is not None
@@ -114,7 +118,9 @@ class _Stage:
             Group(fleet, replace(engine, lengths=mine, prefilled=prefilled))
             for fleet, engine in groups
         ]
-        return replay(self.arrival_s, mine, of_stage, advance, may[self.requests], first_token_s)
+        return replay(
+            *(self.arrival_s, mine, of_stage, advance, may[self.requests], first_token_s, tokens)
+        )
 
     def spread(self, column: Array, absent: float, size: int) -> Array:
         """Return ``column`` of this pool's requests as one of all requests, shape (size,)."""
@@ -153,7 +159,18 @@ def _merged(
         _both_metered(pools, prefilled, decoded, end_s),
         end_s,
         together([prefilled.batches, decoded.batches]),
+        _all_tokens([(stage, prefilled), (later, decoded)]),
     )
+
+
+def _all_tokens(stages: Sequence[tuple[_Stage, Replayed]]) -> TokenTimes | None:
+    """Return the tokens of all stages, by the numbers that requests have in all of the trace."""
+    parts = [
+        TokenTimes(stage.requests[run.tokens.request].astype(np.int32), run.tokens.time_s)
+        for stage, run in stages
+        if run.tokens is not None
+    ]
+    return TokenTimes.joined(parts) if parts else None
 
 
 def _both_metered(

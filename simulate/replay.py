@@ -19,6 +19,7 @@ from simulate.fleet import Fleet
 from simulate.meter import Intervals
 from simulate.routing import Marginal, Pool, router_of
 from simulate.service import Lengths
+from simulate.tokens import TokenLog, TokenTimes
 
 T = TypeVar("T")
 
@@ -47,7 +48,8 @@ class Replayed:
     ``prefill_j`` and ``decode_j`` are what the phases drew and ``switching_j`` what the clock
     switches on their way did; switches to the idle clock belong to no query. ``found_tokens`` are
     those of its prompt that it found cached when it started. A query that was ``rejected`` has NaN
-    times and no energy. ``batches`` is None where nothing was batched.
+    times and no energy. ``batches`` is None where nothing was batched, ``tokens`` where nobody
+    asked for the times of all tokens.
     """
 
     replica: NDArray[np.int32]
@@ -62,6 +64,7 @@ class Replayed:
     intervals: Intervals
     end_s: float
     batches: Batches | None = None
+    tokens: TokenTimes | None = None
 
 
 class Served(Replica, Protocol):
@@ -111,6 +114,7 @@ def replay(
     advance: Callable[[int], None] = lambda _n: None,
     may: NDArray[np.bool_] | None = None,
     first_token_s: Array | None = None,
+    tokens: bool = False,
 ) -> Replayed:
     """Serve every query on the replicas of ``groups``, and meter every replica.
 
@@ -129,10 +133,12 @@ def replay(
         may: which groups may serve each query, at least one of them, shape (n, groups); None: any.
         first_token_s: when each query got its first token elsewhere, shape (n,), for engines that
             take queries with their prompts cached.
+        tokens: whether to keep the time of every token, which engines that batch know.
     """
     columns = Columns.of(arrival_s.size, first_token_s)
     sizes = [group.fleet.replicas for group in groups]
-    course = Course(arrival_s, sum(sizes), advance)
+    log = TokenLog() if tokens else None
+    course = Course(arrival_s, sum(sizes), advance, log)
     views = columns.views()
     firsts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     replicas = [
@@ -165,6 +171,7 @@ def replay(
         course.meter.intervals(),
         end_s,
         together([replica.batches() for replica in replicas]),
+        None if log is None else log.tokens(columns.start_s),
     )
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from simulate.batching import Alone, Batching
+from simulate.breakdown import By
 from simulate.fleet import Routing
 from simulate.metrics import Slo
 from simulate.order import Order
 from simulate.prefix_cache import HASH_TOKENS
+from simulate.warmup import WarmUp
 
 SWITCH_LATENCY_S = 0.02
 """Assumed. It differs between GPUs and between pairs of clocks; Velicka et al., arXiv 2502.20075,
@@ -48,6 +50,9 @@ class Scenario:
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
         max_slowdown: what phase-aware may cost each phase, as a fraction of its time.
         slo: objectives to report attainment of.
+        warm_up: what of the begin of the run is left out of all figures.
+        by: what the run is broken down by.
+        token_times: whether the time of every token is kept.
         draws: how often the curves' coefficients are drawn from their covariance.
         seed: seed of those draws.
     """
@@ -68,5 +73,8 @@ class Scenario:
     idle_power_w: float | None = None
     max_slowdown: float = 0.1
     slo: Slo | None = None
+    warm_up: WarmUp = field(default_factory=WarmUp)
+    by: tuple[By, ...] = ()
+    token_times: bool = False
     draws: int = 20
     seed: int = 0
