@@ -94,9 +94,9 @@ def parse_by(text: str) -> By:
     return By(text)
 
 
-def require_parts(by: By, tasks: Sequence[str | None] | None, last_arrival_s: float) -> None:
+def require_parts(by: By, has_tasks: bool, last_arrival_s: float) -> None:
     """Raise :class:`BadOption` where a trace cannot be broken down so."""
-    if by.what == "task" and tasks is None:
+    if by.what == "task" and not has_tasks:
         raise BadOption("--by task: the trace holds no tasks; expected a column 'task'")
     if by.window_s is not None and last_arrival_s / by.window_s >= MOST_WINDOWS:
         raise BadOption(
@@ -130,7 +130,7 @@ def _parts(
         for index in range(first, last + 1):
             from_s = max(index * by.window_s, since_s)
             to_s = end_s if index == last else (index + 1) * by.window_s
-            name = f"{from_s:g} to {to_s:g} s"
+            name = f"{from_s:,.6g} to {to_s:,.6g} s"
             yield _Part(name, kept & (window == index), from_s, to_s, True)
         return
     if by.what == "model":

@@ -4,8 +4,9 @@ In: a trace, a calibration, a scenario. Out: every policy's outcome and metrics,
 latency change against the baseline, and what of this is extrapolated.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -13,13 +14,17 @@ import scipy
 from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption
+from simulate.batching import Alone
+from simulate.breakdown import PartMetrics, break_down, require_parts
 from simulate.coverage import warnings_of
 from simulate.metrics import Metrics, measure
 from simulate.outcome import Outcome
-from simulate.percentiles import Percentiles
+from simulate.percentiles import percentiles
+from simulate.power import by_state, clipped
 from simulate.prepare import Prepared, fleet_size, prepare, queries_of, redrawn, run
 from simulate.scenario import Scenario
 from simulate.serving import Queries
+from simulate.warmup import left_out, require_more
 from traces import Trace
 
 LATENCIES = ("ttft", "tpot", "e2e")
@@ -46,6 +51,7 @@ class PolicyResult:
         energy_j: the fleet's energy with interval.
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
+        parts: the figures of each part, for each of the scenario's ways to break a run down.
     """
 
     prepared: Prepared
@@ -54,6 +60,7 @@ class PolicyResult:
     energy_j: Estimate
     saving: Estimate
     latency_change: dict[str, Estimate]
+    parts: dict[str, tuple[PartMetrics, ...]]
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,15 @@ def compare(
     """
     names = list(dict.fromkeys((scenario.baseline, *scenario.policies)))
     queries = queries_of(trace, scenario)
+    _require_parts(trace, scenario, queries)
     prepared = [prepare(name, scenario, calibration, queries) for name in names]
     replicas = fleet_size(prepared, scenario, queries)
-    outcomes = [run(p, scenario, queries, replicas, advance) for p in prepared]
-    metrics = [measure(outcome, scenario.slo) for outcome in outcomes]
-    draws = _draws(prepared, calibration, scenario, queries, replicas, advance)
-    nominal = [_figures(m) for m in metrics]
+    asked = replace(queries, tokens=_needs_tokens(scenario))
+    outcomes = [run(p, scenario, asked, replicas, advance) for p in prepared]
+    start = left_out(scenario.warm_up, outcomes)
+    metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
+    draws = _draws(prepared, calibration, scenario, queries, replicas, start.since_s, advance)
+    nominal = [_figures(outcome, start.since_s) for outcome in outcomes]
     results = tuple(
         PolicyResult(
             prepared[i],
@@ -107,6 +117,7 @@ def compare(
                 for key in nominal[i]
                 if key != "energy_j"
             },
+            _parts(outcomes[i], trace, scenario, start.since_s),
         )
         for i in range(len(names))
     )
@@ -116,7 +127,10 @@ def compare(
         calibration,
         replicas,
         results,
-        tuple(warnings_of(trace, calibration, scenario, [r.outcome for r in results], prepared)),
+        (
+            *(() if start.note is None else (start.note,)),
+            *warnings_of(trace, calibration, scenario, outcomes, prepared),
+        ),
     )
 
 
@@ -139,8 +153,34 @@ def require_sensible(scenario: Scenario) -> None:
     ):
         if value is not None and not least <= value < float("inf"):
             raise BadOption(f"{name}: found {value:g}; expected {least} or more")
+    if scenario.token_times and isinstance(scenario.batching, Alone):
+        raise BadOption(
+            "--token-times belongs to engines that batch; found --batching none, whose decodes are "
+            "an interval each: expected static:1, say, which serves one request at a time, too"
+        )
     if scenario.draws == 1:
         raise BadOption("--draws: found 1; expected 0, or at least 2 for an interval")
+
+
+def _require_parts(trace: Trace, scenario: Scenario, queries: Queries) -> None:
+    last_s = float(queries.arrival_s[-1])
+    require_more(scenario.warm_up, last_s)
+    for by in scenario.by:
+        require_parts(by, trace.task is not None, last_s)
+
+
+def _needs_tokens(scenario: Scenario) -> bool:
+    """Return whether gaps between tokens must be told apart by their requests."""
+    if isinstance(scenario.batching, Alone):
+        return False
+    return scenario.token_times or scenario.warm_up.seconds != 0 or bool(scenario.by)
+
+
+def _parts(
+    outcome: Outcome, trace: Trace, scenario: Scenario, since_s: float
+) -> dict[str, tuple[PartMetrics, ...]]:
+    tasks = None if trace.task is None else trace.task.to_pylist()
+    return {by.label: break_down(outcome, by, tasks, scenario.slo, since_s) for by in scenario.by}
 
 
 def _draws(
@@ -149,6 +189,7 @@ def _draws(
     scenario: Scenario,
     queries: Queries,
     replicas: int,
+    since_s: float,
     advance: Callable[[int], None],
 ) -> list[dict[str, Array]]:
     found: list[list[dict[str, float]]] = [[] for _ in prepared]
@@ -156,15 +197,20 @@ def _draws(
         drawn = calibration.drawn(np.random.default_rng([scenario.seed, draw]))
         for rows, policy in zip(found, prepared, strict=True):
             other = redrawn(policy, drawn, scenario.engine, queries)
-            rows.append(_figures(measure(run(other, scenario, queries, replicas, advance))))
+            rows.append(_figures(run(other, scenario, queries, replicas, advance), since_s))
     keys = _figure_keys(found)
     return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]
 
 
-def _figures(metrics: Metrics) -> dict[str, float]:
-    figures = {"energy_j": metrics.energy_j}
+def _figures(outcome: Outcome, since_s: float) -> dict[str, float]:
+    """Return what draws are compared by; the peaks of power take a tenth as long as a replay."""
+    figures = {"energy_j": outcome.energy_j}
+    if since_s > 0:
+        intervals = clipped(outcome.replayed.intervals, since_s, outcome.makespan_s)
+        figures["energy_j"] = math.fsum(by_state(intervals, intervals.energy_j).values())
+    kept = outcome.arrival_s >= since_s
     for latency in LATENCIES:
-        values: Percentiles = getattr(metrics, latency)
+        values = percentiles(getattr(outcome, f"{latency}_s")[kept])
         for quantile in QUANTILES:
             value = getattr(values, f"{quantile}_s")
             if value is not None:

@@ -29,7 +29,7 @@ _MOMENTS_AT_ONCE = 1 << 18
 
 @dataclass(frozen=True)
 class Proportionality:
-    """How far a fleet's power follows its load: 0 for not at all, 1 for in proportion.
+    """How far a fleet's power follows its load: 0 for not at all, 1 for in proportion or better.
 
     ``dynamic_range`` is 1 - idle / busy power of all replicas (Barroso and Hoelzle, The Case for
     Energy-Proportional Computing, IEEE Computer 2007). ``ep`` is 1 - (A - 1/2) / (1/2), A being the
@@ -94,8 +94,8 @@ def proportionality(intervals: Intervals, replicas: int) -> Proportionality | No
     """Return how far the power of ``replicas`` replicas follows their load.
 
     Load is the share of them that is not idle, over windows of :data:`LOAD_WINDOW_S`; of an engine
-    that batches, it does not say how full the batches are. None where a replica was never idle, or
-    never anything else.
+    that batches, it does not say how full the batches are. A replica that was never idle counts as
+    the others do. None where none ever was, or none was ever anything else.
     """
     is_idle = intervals.state == State.IDLE
     idle_w, busy_w = (_mean_w(intervals, replicas, of) for of in (is_idle, ~is_idle))
@@ -123,7 +123,8 @@ def _mean_w(intervals: Intervals, replicas: int, of: Array) -> float | None:
     replica, duration_s = intervals.replica[of], intervals.duration_s[of]
     time_s = np.bincount(replica, weights=duration_s, minlength=replicas)
     energy_j = np.bincount(replica, weights=intervals.energy_j[of], minlength=replicas)
-    return float((energy_j / time_s).sum()) if np.all(time_s > 0) else None
+    known = time_s > 0
+    return replicas * float((energy_j[known] / time_s[known]).mean()) if known.any() else None
 
 
 def _until(intervals: Intervals, rate: Array) -> tuple[Array, Array]:

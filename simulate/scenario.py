@@ -53,6 +53,9 @@ class Scenario:
         warm_up: what of the begin of the run is left out of all figures.
         by: what the run is broken down by.
         token_times: whether the time of every token is kept.
+        quality_from: a table of outcomes to join with the trace; None: those of the trace.
+        quality_of: as written after ``--quality-of``: whose outcomes stand for a model's.
+        predictor: a file or a shipped name: what predicts quality from text.
         draws: how often the curves' coefficients are drawn from their covariance.
         seed: seed of those draws.
     """
@@ -76,5 +79,8 @@ class Scenario:
     warm_up: WarmUp = field(default_factory=WarmUp)
     by: tuple[By, ...] = ()
     token_times: bool = False
+    quality_from: str | None = None
+    quality_of: tuple[str, ...] = ()
+    predictor: str | None = None
     draws: int = 20
     seed: int = 0
