@@ -51,8 +51,9 @@ class PartMetrics:
     """The figures of one part.
 
     ``own_j`` is what its requests drew themselves: their prefills, decodes and switches, no idle
-    time. ``power`` is that of the fleet within a window; None for a task, whose requests share
-    their replicas with others. Rates are over ``span_s``, which is the run but for windows.
+    time. ``power`` is that of the fleet within a window, or of the replicas of a model; None for a
+    task, whose requests share their replicas with others. Rates are over ``span_s``, which is the
+    run but for windows.
     """
 
     part: str
@@ -77,7 +78,7 @@ class _Part:
     kept: Mask
     from_s: float
     to_s: float
-    whole_fleet: bool
+    replicas: Mask | None
 
 
 def parse_by(text: str) -> By:
@@ -115,7 +116,7 @@ def break_down(
     """Return the figures of each part of ``outcome`` from ``since_s`` on.
 
     A request belongs to the window in which it arrives; windows count from 0 s, and the last goes
-    on to the end of the run. Parts without requests are left out, but for windows.
+    on to the end of the run.
     """
     return tuple(_measure(outcome, part, slo) for part in _parts(outcome, by, tasks, since_s))
 
@@ -124,6 +125,7 @@ def _parts(
     outcome: Outcome, by: By, tasks: Sequence[str | None] | None, since_s: float
 ) -> Iterator[_Part]:
     kept, end_s = outcome.arrival_s >= since_s, outcome.makespan_s
+    all_replicas = np.ones(outcome.replicas, dtype=np.bool_)
     if by.window_s is not None:
         first, last = (int(moment // by.window_s) for moment in (since_s, outcome.arrival_s[-1]))
         window = (outcome.arrival_s // by.window_s).astype(np.int64)
@@ -131,15 +133,19 @@ def _parts(
             from_s = max(index * by.window_s, since_s)
             to_s = end_s if index == last else (index + 1) * by.window_s
             name = f"{from_s:,.6g} to {to_s:,.6g} s"
-            yield _Part(name, kept & (window == index), from_s, to_s, True)
+            yield _Part(name, kept & (window == index), from_s, to_s, all_replicas)
         return
     if by.what == "model":
-        yield _Part(outcome.model, kept, since_s, end_s, True)
+        models = [group.model for group in outcome.groups]
+        for name in dict.fromkeys(models):
+            mine = np.array([model == name for model in models])
+            requests, replicas = mine[outcome.group_of], mine[outcome.group_of_replica]
+            yield _Part(name, kept & requests, since_s, end_s, replicas)
         return
     assert tasks is not None
     named = np.array([NO_TASK if task is None else task for task in tasks], dtype=np.object_)
     for name in sorted(set(named[kept].tolist())):
-        yield _Part(name, kept & (named == name), since_s, end_s, False)
+        yield _Part(name, kept & (named == name), since_s, end_s, None)
 
 
 def _measure(outcome: Outcome, part: _Part, slo: Slo | None) -> PartMetrics:
@@ -164,12 +170,14 @@ def _measure(outcome: Outcome, part: _Part, slo: Slo | None) -> PartMetrics:
         own_j=math.fsum(own_j[kept].tolist()),
         prefill_token_j=prefill_token_j,
         decode_token_j=decode_token_j,
-        power=_power(outcome, part) if part.whole_fleet else None,
+        power=None if part.replicas is None else _power(outcome, part, part.replicas),
     )
 
 
-def _power(outcome: Outcome, part: _Part) -> Power:
+def _power(outcome: Outcome, part: _Part, replicas: Mask) -> Power:
     intervals = clipped(outcome.replayed.intervals, part.from_s, part.to_s)
+    if not replicas.all():
+        intervals = intervals.of(replicas[intervals.replica])
     energy_j = math.fsum(intervals.energy_j.tolist())
     return Power(
         energy_j,

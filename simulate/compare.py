@@ -17,11 +17,21 @@ from phasewatt.errors import BadOption
 from simulate.batching import Alone
 from simulate.breakdown import PartMetrics, break_down, require_parts
 from simulate.coverage import warnings_of
+from simulate.groups import (
+    Group,
+    PreparedFleet,
+    drawn_of,
+    groups_of,
+    prepare_fleet,
+    redrawn_fleet,
+    run_fleet,
+    sizes_of,
+)
 from simulate.metrics import Metrics, measure
 from simulate.outcome import Outcome
 from simulate.percentiles import percentiles
 from simulate.power import by_state, clipped
-from simulate.prepare import Prepared, fleet_size, prepare, queries_of, redrawn, run
+from simulate.prepare import Prepared, queries_of
 from simulate.scenario import Scenario
 from simulate.serving import Queries
 from simulate.warmup import left_out, require_more
@@ -45,7 +55,7 @@ class PolicyResult:
     """One policy's run.
 
     Attributes:
-        prepared: the policy as it was made ready: model, clocks, curves.
+        fleet: the policy as it was made ready for each group.
         outcome: what happened.
         metrics: its totals.
         energy_j: the fleet's energy with interval.
@@ -54,7 +64,7 @@ class PolicyResult:
         parts: the figures of each part, for each of the scenario's ways to break a run down.
     """
 
-    prepared: Prepared
+    fleet: PreparedFleet
     outcome: Outcome
     metrics: Metrics
     energy_j: Estimate
@@ -62,17 +72,30 @@ class PolicyResult:
     latency_change: dict[str, Estimate]
     parts: dict[str, tuple[PartMetrics, ...]]
 
+    @property
+    def prepared(self) -> Prepared:
+        """The policy as it was made ready for the first group: model, clocks, curves."""
+        return self.fleet.groups[0]
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """All policies on one trace; the first result is the baseline's."""
+    """All policies on one trace; the first result is the baseline's.
+
+    ``replicas`` are those of all ``groups``.
+    """
 
     scenario: Scenario
     trace: Trace
-    calibration: Calibration
+    groups: tuple[Group, ...]
     replicas: int
     results: tuple[PolicyResult, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of the first group."""
+        return self.groups[0].calibration
 
 
 def compare(
@@ -83,7 +106,8 @@ def compare(
 ) -> Comparison:
     """Replay ``trace`` under the baseline and every policy of ``scenario``.
 
-    Every policy meets the same arrivals on the same number of replicas. Each draw of coefficients
+    Every policy meets the same arrivals on the same number of replicas; ``calibration`` is that of
+    every group that names no other. Each draw of coefficients
     is shared by all policies, so that savings are differences within one draw.
 
     Raises:
@@ -92,17 +116,18 @@ def compare(
     names = list(dict.fromkeys((scenario.baseline, *scenario.policies)))
     queries = queries_of(trace, scenario)
     _require_parts(trace, scenario, queries)
-    prepared = [prepare(name, scenario, calibration, queries) for name in names]
-    replicas = fleet_size(prepared, scenario, queries)
+    groups = groups_of(scenario, calibration)
+    fleets = [prepare_fleet(name, groups, queries) for name in names]
+    sizes = sizes_of(groups, fleets, queries)
     asked = replace(queries, tokens=_needs_tokens(scenario))
-    outcomes = [run(p, scenario, asked, replicas, advance) for p in prepared]
+    outcomes = [run_fleet(fleet, groups, asked, sizes, advance) for fleet in fleets]
     start = left_out(scenario.warm_up, outcomes)
     metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
-    draws = _draws(prepared, calibration, scenario, queries, replicas, start.since_s, advance)
+    draws = _draws(fleets, groups, scenario, queries, sizes, start.since_s, advance)
     nominal = [_figures(outcome, start.since_s) for outcome in outcomes]
     results = tuple(
         PolicyResult(
-            prepared[i],
+            fleets[i],
             outcomes[i],
             metrics[i],
             _estimate(nominal[i]["energy_j"], draws[i]["energy_j"]),
@@ -124,12 +149,12 @@ def compare(
     return Comparison(
         scenario,
         trace,
-        calibration,
-        replicas,
+        groups,
+        sum(sizes),
         results,
         (
             *(() if start.note is None else (start.note,)),
-            *warnings_of(trace, calibration, scenario, outcomes, prepared),
+            *warnings_of(trace, groups, scenario, outcomes, fleets),
         ),
     )
 
@@ -144,6 +169,7 @@ def require_sensible(scenario: Scenario) -> None:
     """Raise :class:`BadOption` for numbers that no scenario can have."""
     for name, value, least in (
         ("--replicas", scenario.replicas, 1),
+        ("--queue-limit", scenario.queue_limit, 1),
         ("--switch-latency", scenario.switch_latency_s, 0),
         ("--min-dwell", scenario.min_dwell_s, 0),
         ("--idle-power-w", scenario.idle_power_w, 0),
@@ -184,20 +210,20 @@ def _parts(
 
 
 def _draws(
-    prepared: list[Prepared],
-    calibration: Calibration,
+    fleets: list[PreparedFleet],
+    groups: tuple[Group, ...],
     scenario: Scenario,
     queries: Queries,
-    replicas: int,
+    sizes: tuple[int, ...],
     since_s: float,
     advance: Callable[[int], None],
 ) -> list[dict[str, Array]]:
-    found: list[list[dict[str, float]]] = [[] for _ in prepared]
+    found: list[list[dict[str, float]]] = [[] for _ in fleets]
     for draw in range(scenario.draws):
-        drawn = calibration.drawn(np.random.default_rng([scenario.seed, draw]))
-        for rows, policy in zip(found, prepared, strict=True):
-            other = redrawn(policy, drawn, scenario.engine, queries)
-            rows.append(_figures(run(other, scenario, queries, replicas, advance), since_s))
+        drawn = drawn_of(groups, scenario.seed, draw)
+        for rows, fleet in zip(found, fleets, strict=True):
+            other = redrawn_fleet(fleet, groups, drawn, queries)
+            rows.append(_figures(run_fleet(other, groups, queries, sizes, advance), since_s))
     keys = _figure_keys(found)
     return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]
 

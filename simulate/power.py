@@ -4,7 +4,7 @@ In: state intervals of every replica. Out: watts and shares; within an interval 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,15 +45,7 @@ def clipped(intervals: Intervals, from_s: float, to_s: float) -> Intervals:
     """Return ``intervals`` as far as they lie within ``from_s`` to ``to_s``."""
     start_s = np.maximum(intervals.start_s, from_s)
     duration_s = np.minimum(intervals.start_s + intervals.duration_s, to_s) - start_s
-    kept = duration_s > 0
-    return Intervals(
-        intervals.replica[kept],
-        intervals.state[kept],
-        start_s[kept],
-        duration_s[kept],
-        intervals.sm_mhz[kept],
-        intervals.power_w[kept],
-    )
+    return replace(intervals, start_s=start_s, duration_s=duration_s).of(duration_s > 0)
 
 
 def by_state(intervals: Intervals, amounts: Array | None = None) -> dict[State, float]:

@@ -50,7 +50,8 @@ def requests_table(outcome: Outcome, task: pa.LargeStringArray | None = None) ->
         {
             "policy": pa.repeat(outcome.policy, rows),
             "request": np.arange(rows),
-            "model": pa.repeat(outcome.model, rows),
+            "group": _of_groups([group.name for group in outcome.groups], outcome),
+            "model": _of_groups([group.model for group in outcome.groups], outcome),
             "replica": replayed.replica,
             "task": pa.nulls(rows, pa.large_string()) if task is None else task,
             "prompt_tokens": outcome.prompt_tokens,
@@ -68,6 +69,10 @@ def requests_table(outcome: Outcome, task: pa.LargeStringArray | None = None) ->
             "switching_j": replayed.switching_j,
         }
     )
+
+
+def _of_groups(words: list[str], outcome: Outcome) -> pa.Array:
+    return pa.array(words).take(pa.array(outcome.group_of))
 
 
 def power_table(outcome: Outcome, rows: slice = slice(None)) -> pa.Table:

@@ -38,8 +38,11 @@ class Scenario:
         baseline: the policy that savings are counted against.
         model: model of the calibration; None takes its first.
         engine: engine of the calibration; None takes the model's first.
+        groups: as written after ``--group``; none: one, of ``model`` in ``engine``.
         replicas: fleet size; None finds the smallest stable one for the slowest policy.
         routing: how queries reach replicas.
+        queue_limit: queries that power-aware routing lets a replica have; None: as many as it
+            serves together.
         arrivals: when queries arrive: as in the trace, or all at once.
         batching: which requests a replica serves together.
         order: who of those that wait is served first.
@@ -64,8 +67,10 @@ class Scenario:
     baseline: str = "max-frequency"
     model: str | None = None
     engine: str | None = None
+    groups: tuple[str, ...] = ()
     replicas: int | None = None
     routing: Routing = Routing.LEAST_OUTSTANDING
+    queue_limit: int | None = None
     arrivals: Arrivals = Arrivals.TRACE
     batching: Batching = field(default_factory=Alone)
     order: Order = Order.FCFS
