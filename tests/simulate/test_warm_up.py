@@ -1,4 +1,4 @@
-"""What is left out of the begin of a run: by hand, by the rule as it is written, and as a user says."""
+"""What is left out of the begin of a run: by hand, by the rule as written, as a user says."""
 
 import numpy as np
 import pytest
@@ -43,13 +43,8 @@ def test_mser5_leaves_out_what_differs_at_the_begin():
 
 def run(**options):
     trace = tiny.trace([0.0, 5.0, 60.0, 100.0], [1024, 512, 1024, 512], [9, 1, 9, 17])
-    return compare(
-        trace,
-        tiny.calibration(),
-        Scenario((), "fixed:1000", replicas=1, draws=0)
-        if not options
-        else Scenario((), "fixed:1000", replicas=1, draws=0, **options),
-    )
+    scenario = Scenario((), "fixed:1000", replicas=1, draws=0, **options)
+    return compare(trace, tiny.calibration(), scenario)
 
 
 def test_figures_are_of_what_arrives_later_and_of_the_fleet_from_then_on():
