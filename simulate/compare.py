@@ -14,6 +14,7 @@ import scipy
 from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption
+from simulate.answers import answers_of
 from simulate.batching import Alone
 from simulate.breakdown import PartMetrics, break_down, require_parts
 from simulate.coverage import warnings_of
@@ -22,6 +23,7 @@ from simulate.groups import (
     PreparedFleet,
     drawn_of,
     groups_of,
+    models_of,
     prepare_fleet,
     redrawn_fleet,
     run_fleet,
@@ -32,6 +34,7 @@ from simulate.outcome import Outcome
 from simulate.percentiles import percentiles
 from simulate.power import by_state, clipped
 from simulate.prepare import Prepared, queries_of
+from simulate.quality import Quality, quality_of, quality_warnings
 from simulate.scenario import Scenario
 from simulate.serving import Queries
 from simulate.warmup import left_out, require_more
@@ -58,6 +61,7 @@ class PolicyResult:
         fleet: the policy as it was made ready for each group.
         outcome: what happened.
         metrics: its totals.
+        quality: of the answers that it gave.
         energy_j: the fleet's energy with interval.
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
@@ -67,6 +71,7 @@ class PolicyResult:
     fleet: PreparedFleet
     outcome: Outcome
     metrics: Metrics
+    quality: Quality
     energy_j: Estimate
     saving: Estimate
     latency_change: dict[str, Estimate]
@@ -117,12 +122,14 @@ def compare(
     queries = queries_of(trace, scenario)
     _require_parts(trace, scenario, queries)
     groups = groups_of(scenario, calibration)
-    fleets = [prepare_fleet(name, groups, queries) for name in names]
+    answers = answers_of(trace, scenario, models_of(groups))
+    fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
     sizes = sizes_of(groups, fleets, queries)
     asked = replace(queries, tokens=_needs_tokens(scenario))
     outcomes = [run_fleet(fleet, groups, asked, sizes, advance) for fleet in fleets]
     start = left_out(scenario.warm_up, outcomes)
     metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
+    qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
     draws = _draws(fleets, groups, scenario, queries, sizes, start.since_s, advance)
     nominal = [_figures(outcome, start.since_s) for outcome in outcomes]
     results = tuple(
@@ -130,6 +137,7 @@ def compare(
             fleets[i],
             outcomes[i],
             metrics[i],
+            qualities[i],
             _estimate(nominal[i]["energy_j"], draws[i]["energy_j"]),
             _estimate(
                 1 - nominal[i]["energy_j"] / nominal[0]["energy_j"],
@@ -155,6 +163,7 @@ def compare(
         (
             *(() if start.note is None else (start.note,)),
             *warnings_of(trace, groups, scenario, outcomes, fleets),
+            *quality_warnings(answers, [fleet.selected for fleet in fleets], qualities),
         ),
     )
 
@@ -222,7 +231,7 @@ def _draws(
     for draw in range(scenario.draws):
         drawn = drawn_of(groups, scenario.seed, draw)
         for rows, fleet in zip(found, fleets, strict=True):
-            other = redrawn_fleet(fleet, groups, drawn, queries)
+            other = redrawn_fleet(fleet, groups, drawn)
             rows.append(_figures(run_fleet(other, groups, queries, sizes, advance), since_s))
     keys = _figure_keys(found)
     return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]

@@ -163,6 +163,22 @@ _FLEET: tuple[Option, ...] = (
         help="How much phase-aware may slow each phase.",
     ),
     click.option("--slo", metavar="LIMITS", help="Such as ttft=1s,tpot=50ms,e2e=30s."),
+    click.option(
+        "--quality-from",
+        metavar="TABLE",
+        help="Outcomes to give the queries: joined by id, or dealt by length (assumed).",
+    ),
+    click.option(
+        "--quality-of",
+        multiple=True,
+        metavar="MODEL=NAME",
+        help="MODEL answers as NAME does in outcomes and predictor (assumed).",
+    ),
+    click.option(
+        "--predictor",
+        metavar="NAME|FILE",
+        help="What predicts quality from the trace's text: see `calibrate difficulty`.",
+    ),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
 )
 
@@ -246,6 +262,9 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         idle_power_w=given["idle_power_w"],
         max_slowdown=given["max_slowdown"],
         slo=None if given["slo"] is None else parse_slo(given["slo"]),
+        quality_from=given["quality_from"],
+        quality_of=given["quality_of"],
+        predictor=given["predictor"],
         seed=given["seed"],
         **more,
     )

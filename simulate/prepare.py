@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.curves import Curves
@@ -51,7 +52,8 @@ class Prepared:
     """A policy made ready for a calibration: everything but the fleet's size.
 
     ``asked_mhz`` and ``held_mhz`` are the clocks of each phase's typical step; ``batching`` has its
-    KV cache reckoned; ``setting`` is what the governor was made from.
+    KV cache reckoned; ``setting`` is what the governor was made from; ``lengths`` are those of all
+    queries as this model answers them, which ``serving`` prices.
     """
 
     policy: str
@@ -61,6 +63,7 @@ class Prepared:
     governor: Governor
     gpu: Gpu
     curves: Mapping[Phase, Curves]
+    lengths: Lengths
     serving: Serving
     asked_mhz: Mapping[Phase, float]
     held_mhz: Mapping[Phase, float]
@@ -108,7 +111,10 @@ def prepare(
     if spec.selection is not None:
         model, *others = make_selection(spec.selection).models(calibration.models)
         if others:
-            raise BadPolicy(f"policy {policy}: a fleet serves one model as yet; expected single:")
+            raise BadPolicy(
+                f"policy {policy}: chooses among models and the fleet has one: expected "
+                "--group NAME=MODEL:REPLICAS for each"
+            )
     curves = {p: calibration.curves_of(model, p, scenario.engine) for p in Phase}
     batching = with_blocks(scenario.batching, calibration, model)
     setting = Setting(calibration.gpu, curves, queries.lengths.typical(), scenario.max_slowdown)
@@ -124,20 +130,29 @@ def prepare(
         governor=governor,
         gpu=calibration.gpu,
         curves=curves,
+        lengths=queries.lengths,
         serving=_serving(batching, queries.lengths, calibration, model, setting, governor),
         asked_mhz={p: float(requested_mhz(governor, p, typical[p])[0]) for p in Phase},
         held_mhz={p: held_mhz(governor, p, typical[p], setting) for p in Phase},
     )
 
 
-def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None, q: Queries) -> Prepared:
+def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None) -> Prepared:
     """Return ``prepared`` as it would fare on other curves; the governor keeps its decisions."""
     curves = {p: drawn.curves_of(prepared.model, p, engine) for p in Phase}
     setting = replace(prepared.setting, gpu=drawn.gpu, curves=curves)
     serving = _serving(
-        prepared.batching, q.lengths, drawn, prepared.model, setting, prepared.governor
+        *(prepared.batching, prepared.lengths, drawn, prepared.model, setting, prepared.governor)
     )
     return replace(prepared, setting=setting, gpu=drawn.gpu, curves=curves, serving=serving)
+
+
+def serving_only(prepared: Prepared, queries: NDArray[np.int64]) -> Prepared:
+    """Return ``prepared`` for those of ``queries``, in that order."""
+    lengths, serving = prepared.lengths.take(queries), prepared.serving
+    if isinstance(serving, ServingAlone):
+        serving = ServingAlone.of(lengths, prepared.curves, prepared.gpu, prepared.governor)
+    return replace(prepared, lengths=lengths, serving=serving)
 
 
 def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> int:

@@ -4,7 +4,7 @@ In: a comparison. Out: one table for the terminal; one document for ``summary.js
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ from simulate.order import Order
 from simulate.parts_report import parts_table
 from simulate.power import PERCENTILES, WINDOWS_S
 from simulate.prepare import Prepared
+from simulate.quality import How
 
 SUMMARY_VERSION = 1
 
@@ -99,6 +100,8 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
         ],
         "batching": asdict(prepared.batching),
         "metrics": asdict(result.metrics),
+        "quality": asdict(result.quality),
+        "promise": _promise(result),
         "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),
         "energy_j": asdict(result.energy_j),
         "saving": asdict(result.saving),
@@ -199,6 +202,7 @@ def _table(comparison: Comparison) -> Table:
         named = list(enumerate(group.name for group in comparison.groups))
         sections.append([(f"requests to {name}", _requests(index)) for index, name in named])
         sections.append([(f"energy of {name}", _energy(index)) for index, name in named])
+    sections.insert(2, _qualities(comparison.results))
     if comparison.scenario.slo is not None:
         sections.append(
             [
@@ -280,6 +284,34 @@ def _energy(group: int) -> Callable[[PolicyResult], str]:
         return f"{mine_j / outcome.energy_j:.1%}"
 
     return cell
+
+
+def _qualities(results: Sequence[PolicyResult]) -> list[Row]:
+    """Return the rows that tell quality; none where nothing is known of it."""
+    kinds = dict.fromkeys(r.quality.how.value for r in results if r.quality.how is not How.UNKNOWN)
+    rows: list[Row] = [(f"quality, {' or '.join(kinds)}", _quality)] if kinds else []
+    if any(result.quality.answered_twice for result in results):
+        rows.append(("answered twice", lambda r: f"{r.quality.answered_twice:.1%}"))
+    return rows
+
+
+def _quality(result: PolicyResult) -> str:
+    quality = result.quality
+    if quality.mean is None:
+        return "unknown"
+    if quality.low is None or quality.high is None:
+        return f"{quality.mean:.1%}"
+    return rf"{quality.mean:.1%} \[{quality.low:.1%}, {quality.high:.1%}]"
+
+
+def _promise(result: PolicyResult) -> dict[str, Any] | None:
+    selected = result.fleet.selected
+    if selected is None or selected.choice.promise is None:
+        return None
+    promise = selected.choice.promise
+    share = promise.held_out_share
+    told = {"threshold": _finite(promise.threshold), "held_out_share": _finite(share)}
+    return {**asdict(promise), **told, "kept": promise.kept}
 
 
 def _attainment(objective: str) -> Callable[[PolicyResult], str]:
