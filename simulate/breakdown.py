@@ -59,6 +59,7 @@ class PartMetrics:
     part: str
     requests: int
     rejected: int
+    failed: int
     prompt_tokens: int
     output_tokens: int
     span_s: float
@@ -159,7 +160,8 @@ def _measure(outcome: Outcome, part: _Part, slo: Slo | None) -> PartMetrics:
     return PartMetrics(
         part=part.name,
         requests=requests,
-        rejected=requests - int(served.sum()),
+        rejected=int(replayed.rejected[kept].sum()),
+        failed=int(replayed.failed[kept].sum()),
         prompt_tokens=int(outcome.prompt_tokens[served].sum()),
         output_tokens=tokens,
         span_s=span_s,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phasewatt.errors import BadOption
-from simulate.meter import State
+from simulate.meter import SERVING
 from simulate.outcome import Outcome
 from simulate.percentiles import NONE, Percentiles, percentiles, weighted_percentiles
 from simulate.power import (
@@ -59,7 +59,9 @@ class Metrics:
     generated token and per request served; ``prefill_token_j`` and ``decode_token_j`` what the
     phases drew per prompt token and per token after each request's first. ``found_prompt_share`` is
     the share of prompt tokens that were found cached. ``utilisation`` is the
-    share of replica time that serves. ``itl`` counts every gap between two tokens of a request,
+    share of replica time that serves. ``wasted_j`` is what attempts at requests drew that were lost
+    with replicas that broke, ``retries`` how many others they led to, ``failed`` how many requests
+    were lost once too often. ``itl`` counts every gap between two tokens of a request,
     under batching. ``slo_attainment`` is the share of requests that meet each objective, and all
     of them; ``goodput_per_s`` the rate of those that meet all. ``peak_power_w`` is the highest
     mean power of the fleet over any such window; None where the run is shorter. ``power_w`` is what
@@ -69,6 +71,9 @@ class Metrics:
     since_s: float
     requests: int
     rejected: int
+    failed: int
+    retries: int
+    wasted_j: float
     output_tokens: int
     makespan_s: float
     energy_j: float
@@ -114,11 +119,15 @@ def measure(outcome: Outcome, slo: Slo | None = None, since_s: float = 0.0) -> M
     prefill_token_j, decode_token_j = phase_joules(outcome, kept)
     prompts = int(outcome.prompt_tokens[served].sum())
     found_tokens = float(replayed.found_tokens[served].sum())
+    failed = int(replayed.failed[kept].sum())
     met = None if slo is None else attainment(outcome, slo, kept)
     return Metrics(
         since_s=since_s,
         requests=arrived,
-        rejected=arrived - requests,
+        rejected=int(replayed.rejected[kept].sum()),
+        failed=failed,
+        retries=int(replayed.losses[kept].sum()) - failed,
+        wasted_j=float(replayed.wasted_j[kept].sum()),
         output_tokens=tokens,
         makespan_s=outcome.makespan_s,
         energy_j=energy_j,
@@ -137,7 +146,7 @@ def measure(outcome: Outcome, slo: Slo | None = None, since_s: float = 0.0) -> M
         **vars(latencies(outcome, kept)),
         requests_per_s=requests / span_s,
         output_tokens_per_s=tokens / span_s,
-        utilisation=1 - times[State.IDLE] / (outcome.replicas * span_s),
+        utilisation=sum(times[state] for state in SERVING) / (outcome.replicas * span_s),
         slo_attainment=met,
         goodput_per_s=None if met is None else met["all"] * arrived / span_s,
         engine_steps=None if batches is None else batches.steps,

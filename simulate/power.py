@@ -7,9 +7,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.work import Array
-from simulate.meter import Intervals, State
+from simulate.meter import SERVING, Intervals, State
 
 WINDOWS_S = {"100ms": 0.1, "1s": 1.0, "10s": 10.0, "60s": 60.0}
 """Windows over which power peaks are told, in seconds."""
@@ -85,16 +86,16 @@ def percentiles_w(intervals: Intervals) -> dict[str, float]:
 def proportionality(intervals: Intervals, replicas: int) -> Proportionality | None:
     """Return how far the power of ``replicas`` replicas follows their load.
 
-    Load is the share of them that is not idle, over windows of :data:`LOAD_WINDOW_S`; of an engine
-    that batches, it does not say how full the batches are. A replica that was never idle counts as
+    Load is the share of them that serves, over windows of :data:`LOAD_WINDOW_S`; of an engine that
+    batches, it does not say how full the batches are. A replica that was never idle counts as
     the others do. None where none ever was, or none was ever anything else.
     """
-    is_idle = intervals.state == State.IDLE
-    idle_w, busy_w = (_mean_w(intervals, replicas, of) for of in (is_idle, ~is_idle))
+    is_idle, serves = intervals.state == State.IDLE, np.isin(intervals.state, list(SERVING))
+    idle_w, busy_w = (_mean_w(intervals, replicas, of) for of in (is_idle, serves))
     if idle_w is None or busy_w is None or busy_w <= 0:
         return None
     moments_s, energy_j = _until(intervals, intervals.power_w)
-    _, busy_s = _until(intervals, (~is_idle).astype(np.float64))
+    _, busy_s = _until(intervals, serves.astype(np.float64))
     edges_s = _edges(moments_s, LOAD_WINDOW_S)
     weights = np.diff(edges_s)
     load = np.diff(np.interp(edges_s, moments_s, busy_s)) / (replicas * weights)
@@ -110,7 +111,7 @@ def proportionality(intervals: Intervals, replicas: int) -> Proportionality | No
     return Proportionality(1 - idle_w / busy_w, 1 - (area - 0.5) / 0.5)
 
 
-def _mean_w(intervals: Intervals, replicas: int, of: Array) -> float | None:
+def _mean_w(intervals: Intervals, replicas: int, of: NDArray[np.bool_]) -> float | None:
     """Return the power of all replicas, each at its mean during the intervals ``of``."""
     replica, duration_s = intervals.replica[of], intervals.duration_s[of]
     time_s = np.bincount(replica, weights=duration_s, minlength=replicas)
