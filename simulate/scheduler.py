@@ -61,9 +61,10 @@ class Scheduler:
     """The requests of one replica; ``prompt_tokens`` and ``output_tokens`` are of all requests.
 
     With ``prefilled``, requests come with their prompts cached and their first token made.
-    ``free_blocks`` are the KV-cache blocks that nobody holds, ``least_free_blocks`` the fewest that
+    Of ``kv_blocks`` KV-cache blocks, ``free_blocks`` are those that nobody holds, ``least_free_blocks`` the fewest that
     there were in any step, ``preemptions`` how often requests gave theirs up and
-    ``recomputed_tokens`` how many tokens of cache were lost with them.
+    ``recomputed_tokens`` how many tokens of cache were lost with them; ``line_tokens`` how many
+    those that wait have to compute.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Scheduler:
         limits: Limits,
         prefilled: bool = False,
     ) -> None:
-        self.free_blocks = self.least_free_blocks = limits.kv_blocks
+        self.kv_blocks = self.free_blocks = self.least_free_blocks = limits.kv_blocks
         self.preemptions = 0
         self.recomputed_tokens = 0
+        self.line_tokens = 0
         self._prompt_tokens, self._output_tokens = prompt_tokens, output_tokens
         self._limits = limits
         self._prefilled = prefilled
@@ -101,7 +103,23 @@ class Scheduler:
         if _blocks(longest) > self._limits.kv_blocks:
             return False
         self._waiting.append(request)
+        self.line_tokens += 0 if self._prefilled else self._prompt_tokens[request]
         return True
+
+    @property
+    def line(self) -> Sequence[int]:
+        """The requests that wait, first come first."""
+        return self._waiting
+
+    def uncomputed_tokens(self) -> int:
+        """Return the tokens of prompts to compute, those of the step just planned included."""
+        begun = self._chunks if self._partial is None else [*self._chunks, self._partial]
+        return self.line_tokens + sum(chunk.target - chunk.computed for chunk in begun)
+
+    def blocks_used(self) -> int:
+        """Return the blocks that requests hold in the step just planned."""
+        more = sum(_blocks(c.computed + c.tokens) - _blocks(c.computed) for c in self._chunks)
+        return self.kv_blocks - self.free_blocks + self._blocks_in(1) + more
 
     def plan(self) -> Plan | None:
         """Return the next step, or None with nothing to do; :meth:`advance` must follow."""
@@ -198,6 +216,7 @@ class Scheduler:
             if _blocks(tokens) > spare:
                 break
             waiting.popleft()
+            self.line_tokens -= target
             chunks.append(Chunk(request, 0, tokens, target))
             spare -= _blocks(tokens)
             left -= tokens
@@ -275,6 +294,7 @@ class Scheduler:
     def _send_back(self, request: int, cached: int, target: int) -> None:
         self._resuming[request] = target
         self._waiting.appendleft(request)
+        self.line_tokens += target
         self.preemptions += 1
         self.recomputed_tokens += cached
 

@@ -9,11 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from model.affine import AffinePrices, is_affine
+from model.affine import prices_of
 from model.curves import Curves
 from model.gpu import Gpu
-from model.mixed import mixed_curves
-from model.pricing import CurvePrices, StepPrices
+from model.pricing import StepPrices
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
 from policies import Governor, PhaseClocks
@@ -187,14 +186,12 @@ def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limi
         OutOfRange: batches of one, or of as many as never refill, were not calibrated.
     """
     prefill, decode = curves[Phase.PREFILL], curves[Phase.DECODE]
-    mixed = mixed_curves(prefill, decode) if limits.refills else None
+    prices = prices_of(prefill, decode, gpu, cap_w, mixes=limits.refills)
     for each in (prefill, decode):
         each.require_batch(1)
         if not limits.refills:
             each.require_batch(limits.sequences)
-    if is_affine(prefill, decode):
-        return AffinePrices(prefill, decode, gpu, cap_w)
-    return CurvePrices(prefill, decode, gpu, cap_w, mixed)
+    return prices
 
 
 def _require_served(replayed: Replayed, limits: Limits) -> None:

@@ -1,0 +1,126 @@
+"""How the clock of a step is asked for: of governors that look at their replica, and of others.
+
+In: governors, and what a replica is about to compute. Out: the clock asked for, for how many
+repetitions of the step, what prices it, and whether other replicas are to ask again.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from model.pricing import StepPrices
+from policies import Governor, Looking, PhaseClocks, Pilot, Situation, Watch
+from policies.governor import requested_mhz
+from simulate.course import Course
+from simulate.scheduler import Plan, Scheduler
+
+Answer = tuple[float, int, StepPrices, bool]
+"""Clock, repetitions, prices under the power limit in force, whether others are to ask again."""
+
+
+class Asks(Protocol):
+    """Asks for one replica. ``looks`` says whether what arrives may change the answer."""
+
+    looks: bool
+
+    def of(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Answer:
+        """Return what is asked for the step that ``plan`` holds, which begins at ``at_s``."""
+        ...
+
+    def rest(self) -> bool:
+        """Take note that the replica falls idle; return whether others are to ask again."""
+        ...
+
+
+def asks_of(
+    governor: Governor, prices: StepPrices, schedulers: Sequence[Scheduler], course: Course
+) -> Sequence[Asks]:
+    """Return what asks ``governor`` for each replica, told by its scheduler.
+
+    Raises:
+        BadPolicy: the governor cannot serve so many.
+    """
+    if not isinstance(governor, Looking):
+        return [_Blind(governor, prices)] * len(schedulers)
+    pilots = governor.crew(len(schedulers), course.fleet.idle_power_w)
+    return [
+        _Seeing(pilot, prices, scheduler, course, governor.coupled)
+        for pilot, scheduler in zip(pilots, schedulers, strict=True)
+    ]
+
+
+class _Blind:
+    looks = False
+
+    def __init__(self, governor: Governor, prices: StepPrices) -> None:
+        self._governor, self._prices = governor, prices
+        self._fixed = governor.clocks_mhz if type(governor) is PhaseClocks else None
+
+    def of(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Answer:
+        del at_s, set_mhz, watch
+        step, steps = plan.step, plan.steps
+        if self._fixed is not None:
+            return self._fixed[step.phase], steps, self._prices, False
+        asked = requested_mhz(self._governor, step.phase, step.work(steps))
+        others = np.flatnonzero(asked != asked[0])
+        same = int(others[0]) if others.size else steps
+        return float(asked[0]), same, self._prices, False
+
+    def rest(self) -> bool:
+        return False
+
+
+class _Seeing:
+    looks = True
+
+    def __init__(
+        self,
+        pilot: Pilot,
+        prices: StepPrices,
+        scheduler: Scheduler,
+        course: Course,
+        coupled: bool,
+    ) -> None:
+        self._pilot, self._scheduler = pilot, scheduler
+        self._prices = self._now = prices
+        self._course = course
+        self._coupled = coupled
+        self._cap_w: float | None = None
+        self._busy = False
+
+    def of(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Answer:
+        decision = self._pilot.decide(self._situation(plan, at_s, set_mhz, watch))
+        changed = not self._busy or decision.cap_w != self._cap_w
+        if decision.cap_w != self._cap_w:
+            self._cap_w = decision.cap_w
+            self._now = self._prices if self._cap_w is None else self._prices.capped(self._cap_w)
+        self._busy = True
+        steps = min(plan.steps, decision.steps)
+        return decision.asked_mhz, steps, self._now, changed and self._coupled
+
+    def rest(self) -> bool:
+        self._pilot.rest()
+        self._busy = False
+        return self._coupled
+
+    def _situation(
+        self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch
+    ) -> Situation:
+        scheduler, arrival_s = self._scheduler, self._course.arrival_s
+        line = scheduler.line
+        begun = [arrival_s[chunk.request] for chunk in plan.chunks]
+        last_s = arrival_s[line[-1]] if line else max(begun, default=at_s)
+        return Situation(
+            now_s=at_s,
+            step=plan.step,
+            steps=plan.steps,
+            set_mhz=set_mhz,
+            waiting=len(line),
+            prompt_tokens=scheduler.uncomputed_tokens(),
+            first_wait_s=at_s - arrival_s[line[0]] if line else 0.0,
+            last_wait_s=at_s - last_s,
+            prefill_wait_s=at_s - min(begun) if begun else None,
+            kv_used=scheduler.blocks_used() / scheduler.kv_blocks,
+            watch=watch,
+        )
