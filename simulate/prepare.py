@@ -12,7 +12,7 @@ from model.calibration import Calibration
 from model.curves import Curves
 from model.gpu import Gpu
 from model.work import Phase
-from phasewatt.errors import BadOption
+from phasewatt.errors import BadOption, BadPolicy
 from policies import (
     Governor,
     Setting,
@@ -85,7 +85,9 @@ def prepare(
     spec = parse_policy(policy)
     model = scenario.model or calibration.models[0]
     if spec.selection is not None:
-        model = make_selection(spec.selection, calibration.models).models[0]
+        model, *others = make_selection(spec.selection).models(calibration.models)
+        if others:
+            raise BadPolicy(f"policy {policy}: a fleet serves one model as yet; expected single:")
     curves = {p: calibration.curves_of(model, p, scenario.engine) for p in Phase}
     batching = with_blocks(scenario.batching, calibration, model)
     setting = Setting(calibration.gpu, curves, queries.lengths.typical(), scenario.max_slowdown)
