@@ -124,7 +124,7 @@ class AffinePrices:
 def prices_of(
     prefill: Curves, decode: Curves, gpu: Gpu, cap_w: float | None, mixes: bool
 ) -> StepPrices:
-    """Return the fastest prices of these curves; where steps may mix, ``mixes``, of mixed steps too.
+    """Return the fastest prices of these curves; with ``mixes``, of mixed steps too.
 
     Raises:
         BadCalibration: the curves cannot price mixed steps, and steps may mix.

@@ -13,7 +13,7 @@ from model.work import Array, Phase, Work
 from policies.forecast import Forecast
 from policies.governor import Governor, Setting, max_frequency, no_argument
 from policies.situation import Decision, Pilot, Situation, Solo, Watch, tail_s
-from policies.slo_aware import Promise
+from policies.slo_aware import Objectives
 
 REVIEW_STEPS = 32
 """Steps between two reviews; chosen here."""
@@ -31,7 +31,7 @@ class Feedback:
     """One clock, moved by the 95th percentiles of ITL and TTFT since the last review."""
 
     forecast: Forecast
-    promise: Promise
+    objectives: Objectives
     pressed: Governor
     name: str = "feedback"
     cap_w: float | None = None
@@ -56,22 +56,22 @@ def feedback(argument: str, setting: Setting) -> Governor:
         BadPolicy: an argument, or no objective on TTFT or TPOT.
     """
     no_argument("feedback", argument)
-    promise = Promise.of("feedback", setting)
-    return Feedback(Forecast.of(setting), promise, max_frequency("", setting))
+    objectives = Objectives.of("feedback", setting)
+    return Feedback(Forecast.of(setting), objectives, max_frequency("", setting))
 
 
 class Tails:
     """The tails of ITL and TTFT since they were last looked at, over their objectives."""
 
-    def __init__(self, promise: Promise) -> None:
-        self._promise = promise
+    def __init__(self, objectives: Objectives) -> None:
+        self._objectives = objectives
         self._gaps = self._firsts = 0
 
     def worst(self, watch: Watch) -> float:
         """Return the larger of both shares; NaN where neither was measured."""
         shares = (
-            tail_s(watch.gap_s, self._gaps, watch.gap_tokens) / self._promise.tpot_s,
-            tail_s(watch.ttft_s, self._firsts) / self._promise.ttft_s,
+            tail_s(watch.gap_s, self._gaps, watch.gap_tokens) / self._objectives.tpot_s,
+            tail_s(watch.ttft_s, self._firsts) / self._objectives.ttft_s,
         )
         self._gaps, self._firsts = len(watch.gap_s), len(watch.ttft_s)
         return float(np.fmax(*shares))
@@ -83,7 +83,7 @@ class _FeedbackPilot(Solo):
         self._clocks_mhz = forecast.clocks_mhz
         self._floor, self._top = forecast.floor[Phase.DECODE], forecast.top
         self._level = forecast.top
-        self._tails = Tails(governor.promise)
+        self._tails = Tails(governor.objectives)
         self._reviewed = 0
 
     def decide(self, situation: Situation) -> Decision:

@@ -58,8 +58,8 @@ class FleetCap:
                 f"at least {replicas * reserve_w:.0f} W, {reserve_w:.0f} W each, which they may "
                 f"draw at their lowest calibrated clock (idle: {idle_power_w:.0f} W)"
             )
-        account = Account(self.total_w, reserve_w, replicas)
-        return [_FleetCapPilot(number, account, self.limit_w) for number in range(replicas)]
+        account = Account(self.total_w, reserve_w, self.limit_w, replicas)
+        return [_FleetCapPilot(number, account) for number in range(replicas)]
 
 
 def fleet_cap(argument: str, setting: Setting) -> Governor:
@@ -79,10 +79,13 @@ def fleet_cap(argument: str, setting: Setting) -> Governor:
 
 
 class Account:
-    """Who may draw how much; at any time all grants and reserves add up to ``total_w`` at most."""
+    """Who may draw how much; at any time all grants and reserves add up to ``total_w`` at most.
 
-    def __init__(self, total_w: float, reserve_w: float, replicas: int) -> None:
-        self._total_w, self._reserve_w = total_w, reserve_w
+    Who rests has ``reserve_w`` reserved; nobody is granted more than ``limit_w``.
+    """
+
+    def __init__(self, total_w: float, reserve_w: float, limit_w: float, replicas: int) -> None:
+        self._total_w, self._reserve_w, self._limit_w = total_w, reserve_w, limit_w
         self._granted_w: list[float | None] = [None] * replicas
 
     def grant(self, replica: int) -> float:
@@ -96,7 +99,7 @@ class Account:
         busy = 1 + sum(w is not None for w in others)
         fair_w = (self._total_w - reserve_w * (len(granted_w) - busy)) / busy
         held_w = sum(reserve_w if w is None else max(w, reserve_w) for w in others)
-        share_w = max(min(fair_w, self._total_w - held_w), reserve_w)
+        share_w = max(min(fair_w, self._total_w - held_w, self._limit_w), reserve_w)
         granted_w[replica] = share_w
         return share_w
 
@@ -106,12 +109,11 @@ class Account:
 
 
 class _FleetCapPilot:
-    def __init__(self, number: int, account: Account, limit_w: float) -> None:
-        self._number, self._account, self._limit_w = number, account, limit_w
+    def __init__(self, number: int, account: Account) -> None:
+        self._number, self._account = number, account
 
     def decide(self, situation: Situation) -> Decision:
-        share_w = min(self._account.grant(self._number), self._limit_w)
-        return Decision(UNLOCKED_MHZ, situation.steps, share_w)
+        return Decision(UNLOCKED_MHZ, situation.steps, self._account.grant(self._number))
 
     def rest(self) -> None:
         self._account.give_back(self._number)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.affine import prices_of
 from model.pricing import Step, StepPrices
@@ -64,6 +65,10 @@ class Forecast:
         """Return the seconds of each of ``steps`` repetitions at a level, shape (steps,)."""
         return self.prices.price(step, steps, self.clocks_mhz[level]).time_s
 
+    def least_within(self, step: Step, limit_s: float, floor: int, guess: int) -> int:
+        """Return the lowest level at which a step takes no more than ``limit_s``."""
+        return self.least_level(lambda level: self.time_s(step, level) <= limit_s, floor, guess)
+
     def least_level(self, fits: Callable[[int], bool], floor: int, guess: int) -> int:
         """Return the lowest level from ``floor`` on that ``fits``, or the highest with none.
 
@@ -96,16 +101,13 @@ def clocks_within(forecast: Forecast, limit_s: float, phase: Phase, work: Work) 
     found = []
     for counts in np.stack([*vars(work).values()], axis=-1).tolist():
         step = Step(*counts)
-        level = forecast.least_level(
-            lambda level, step=step: forecast.time_s(step, level) <= limit_s,
-            forecast.floor[phase],
-            forecast.floor[phase],
-        )
+        floor = forecast.floor[phase]
+        level = forecast.least_within(step, limit_s, floor, floor)
         found.append(forecast.clocks_mhz[level])
     return np.array(found)
 
 
-def repetitions(holds: Array) -> int:
+def repetitions(holds: NDArray[np.bool_]) -> int:
     """Return how many of the first entries hold, at least one, shape (steps,)."""
     broken = np.flatnonzero(~holds)
     return max(1, int(broken[0])) if broken.size else holds.size

@@ -95,13 +95,21 @@ def max_frequency(argument: str, setting: Setting) -> Governor:
 def race_to_idle(argument: str, setting: Setting) -> Governor:
     """Lock the highest clock that can be requested, so that replicas rest as soon as they can.
 
+    Both phases have one clock, so that nothing ever stalls; the power limit may hold a lower one.
+
     Raises:
         BadPolicy: an argument.
         OutOfRange: no clock that can be requested lies inside the calibrated range of a phase.
     """
     no_argument("race-to-idle", argument)
-    clocks = {phase: best_clock_mhz(phase, setting, _time_s) for phase in Phase}
-    return PhaseClocks("race-to-idle", clocks)
+    highest = [setting.gpu.clocks_mhz(setting.curves[phase])[-1:] for phase in Phase]
+    if not all(clocks.size for clocks in highest):
+        raise OutOfRange(
+            f"none of the clocks that {setting.gpu.name} can be asked for lies inside the range "
+            "at which both phases were calibrated"
+        )
+    fastest = min(float(clocks[0]) for clocks in highest)
+    return PhaseClocks("race-to-idle", dict.fromkeys(Phase, fastest))
 
 
 def fixed(argument: str, setting: Setting) -> Governor:
@@ -248,11 +256,6 @@ def settled_mhz(governor: Governor, phase: Phase, work: Work, gpu: Gpu, curves: 
 def _energy_j(energy_j: Array, time_s: Array) -> Array:
     del time_s
     return energy_j
-
-
-def _time_s(energy_j: Array, time_s: Array) -> Array:
-    del energy_j
-    return time_s
 
 
 def _minimising(name: str, argument: str, setting: Setting, objective: Objective) -> Governor:

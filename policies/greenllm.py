@@ -23,9 +23,9 @@ from model.pricing import Step
 from model.work import Array, Phase, Work
 from policies.feedback import Tails
 from policies.forecast import Forecast
-from policies.governor import Governor, Setting, max_frequency, no_argument
+from policies.governor import UNLOCKED_MHZ, Governor, Setting, max_frequency, no_argument
 from policies.situation import Decision, Pilot, Situation, Solo
-from policies.slo_aware import Promise, resting_mhz
+from policies.slo_aware import Objectives, resting_mhz
 
 FINE_STEPS, COARSE_STEPS = 4, 32
 """Steps between two turns of each loop."""
@@ -43,7 +43,7 @@ class GreenLlm:
     """``table`` holds tokens a second, ascending, and the level that keeps TPOT at each."""
 
     forecast: Forecast
-    promise: Promise
+    objectives: Objectives
     table: tuple[tuple[float, int], ...]
     pressed: Governor
     name: str = "greenllm"
@@ -53,7 +53,7 @@ class GreenLlm:
 
     def request_mhz(self, phase: Phase, work: Work) -> Array:
         """Return the clocks for steps of which nobody has waited for."""
-        return resting_mhz(self.forecast, self.promise, phase, work)
+        return resting_mhz(self.forecast, self.objectives, phase, work)
 
     def crew(self, replicas: int, idle_power_w: float) -> Sequence[Pilot]:
         """Return a pilot for each replica."""
@@ -67,16 +67,16 @@ def greenllm(argument: str, setting: Setting) -> Governor:
         BadPolicy: an argument, or no objective on TTFT or TPOT.
     """
     no_argument("greenllm", argument)
-    forecast, promise = Forecast.of(setting), Promise.of("greenllm", setting)
-    table = _table(forecast, promise, setting)
-    return GreenLlm(forecast, promise, table, max_frequency("", setting))
+    forecast, objectives = Forecast.of(setting), Objectives.of("greenllm", setting)
+    table = _table(forecast, objectives, setting)
+    return GreenLlm(forecast, objectives, table, max_frequency("", setting))
 
 
 class _GreenLlmPilot(Solo):
     def __init__(self, governor: GreenLlm, idle_power_w: float) -> None:
-        self._forecast, self._promise = governor.forecast, governor.promise
+        self._forecast, self._objectives = governor.forecast, governor.objectives
         self._table, self._idle_power_w = governor.table, idle_power_w
-        self._tails = Tails(Promise(np.inf, governor.promise.tpot_s))
+        self._tails = Tails(Objectives(np.inf, governor.objectives.tpot_s))
         self._level = self._middle = governor.forecast.top
         reach = governor.forecast.top - governor.forecast.floor[Phase.DECODE]
         self._band = max(1, reach // BAND_PARTS)
@@ -128,21 +128,20 @@ class _GreenLlmPilot(Solo):
         forecast, step = self._forecast, situation.step
         assert situation.prefill_wait_s is not None
         rounds = situation.prompt_tokens / step.prefill_tokens
-        left_s = self._promise.ttft_s - max(situation.prefill_wait_s, situation.last_wait_s)
-        top = forecast.top
-        first = forecast.least_level(
-            lambda level: rounds * forecast.time_s(step, level) <= left_s, 0, top
-        )
-        clocks = np.array(forecast.clocks_mhz[first:])
-        priced = [forecast.prices.price(step, 1, mhz) for mhz in clocks.tolist()]
-        above_idle_j = [
-            float(p.time_s[0]) * (float(p.power_w[0]) - self._idle_power_w) for p in priced
-        ]
-        return first + int(np.argmin(above_idle_j))
+        left_s = self._objectives.ttft_s - max(situation.prefill_wait_s, situation.last_wait_s)
+        held_mhz = float(forecast.prices.price(step, 1, UNLOCKED_MHZ).sm_mhz[0])
+        clocks = np.array(forecast.clocks_mhz)
+        holding = clocks[: max(1, int(np.searchsorted(clocks, held_mhz, "right")))]
+        priced = forecast.prices.at_clocks(step, 1, holding)
+        above_idle_j = priced.time_s * (priced.power_w - self._idle_power_w)
+        in_time = rounds * priced.time_s <= left_s
+        if not in_time.any():
+            return forecast.top
+        return int(np.argmin(np.where(in_time, above_idle_j, np.inf)))
 
 
 def _table(
-    forecast: Forecast, promise: Promise, setting: Setting
+    forecast: Forecast, objectives: Objectives, setting: Setting
 ) -> tuple[tuple[float, int], ...]:
     """Return the tokens a second of growing batches at the lowest level that keeps TPOT."""
     typical = setting.typical[Phase.DECODE]
@@ -152,9 +151,7 @@ def _table(
     batch, most = 1, int(setting.curves[Phase.DECODE].domain.batch[1])
     while batch <= most:
         step = Step(0, 0, 0, batch, round(batch * context))
-        level = forecast.least_level(
-            lambda level, step=step: forecast.time_s(step, level) <= promise.tpot_s, floor, floor
-        )
+        level = forecast.least_within(step, objectives.tpot_s, floor, floor)
         tokens_per_s = batch / forecast.time_s(step, level)
         if not rows or tokens_per_s > rows[-1][0]:
             rows.append((tokens_per_s, level))

@@ -1,4 +1,4 @@
-"""oracle: the least energy above idle that any clock could have given each step; a bound, no policy.
+"""oracle: the least energy above idle that any clock could give each step; a bound, no policy.
 
 In: prices of steps. Out: prices at the clocks of least energy, free of switches and of the steps
 between two clocks that can be requested.
@@ -23,7 +23,7 @@ _GRID = 24
 """Clocks that are tried first, for the first step and the last of a run."""
 
 _SECTIONS = 24
-"""Golden sections of what is left then: to 1e-5 of a grid step, and the square of that in energy."""
+"""Golden sections of what is left then: to 1e-5 of it, and to the square of that in energy."""
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
@@ -59,7 +59,7 @@ def oracle(argument: str, setting: Setting) -> Governor:
 
 @dataclass(frozen=True)
 class LeastPrices:
-    """Steps at the clocks where (P - ``idle_power_w``) x t is least; what is asked for is ignored."""
+    """Steps at the clocks of least (P - ``idle_power_w``) x t; what is asked for is ignored."""
 
     prices: StepPrices
     idle_power_w: float

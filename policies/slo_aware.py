@@ -18,14 +18,14 @@ switching costs nothing, none."""
 
 
 @dataclass(frozen=True)
-class Promise:
+class Objectives:
     """Objectives in seconds; infinite where there is none."""
 
     ttft_s: float
     tpot_s: float
 
     @staticmethod
-    def of(name: str, setting: Setting) -> "Promise":
+    def of(name: str, setting: Setting) -> "Objectives":
         """Return the objectives of ``setting`` for the policy called ``name``.
 
         Raises:
@@ -36,7 +36,7 @@ class Promise:
                 f"policy {name}: found no objective; expected --slo with ttft=, tpot= or both"
             )
         inf = float("inf")
-        return Promise(
+        return Objectives(
             inf if setting.ttft_s is None else setting.ttft_s,
             inf if setting.tpot_s is None else setting.tpot_s,
         )
@@ -44,10 +44,10 @@ class Promise:
 
 @dataclass(frozen=True)
 class SloAware:
-    """Per step the lowest clock, not below that of least energy, that keeps the promise."""
+    """Per step the lowest clock, not below that of least energy, that keeps the objectives."""
 
     forecast: Forecast
-    promise: Promise
+    objectives: Objectives
     switch_latency_s: float
     pressed: Governor
     name: str = "slo-aware"
@@ -57,7 +57,7 @@ class SloAware:
 
     def request_mhz(self, phase: Phase, work: Work) -> Array:
         """Return the clocks for steps of which nobody has waited for."""
-        return resting_mhz(self.forecast, self.promise, phase, work)
+        return resting_mhz(self.forecast, self.objectives, phase, work)
 
     def crew(self, replicas: int, idle_power_w: float) -> Sequence[Pilot]:
         """Return a pilot for each replica."""
@@ -74,24 +74,24 @@ def slo_aware(argument: str, setting: Setting) -> Governor:
     no_argument("slo-aware", argument)
     return SloAware(
         Forecast.of(setting),
-        Promise.of("slo-aware", setting),
+        Objectives.of("slo-aware", setting),
         setting.switch_latency_s,
         max_frequency("", setting),
     )
 
 
-def resting_mhz(forecast: Forecast, promise: Promise, phase: Phase, work: Work) -> Array:
+def resting_mhz(forecast: Forecast, objectives: Objectives, phase: Phase, work: Work) -> Array:
     """Return for each step of ``work`` the lowest clock that keeps the promise, shape (n,).
 
     Nobody has waited, and nothing switches.
     """
-    limit_s = promise.ttft_s if phase is Phase.PREFILL else promise.tpot_s
+    limit_s = objectives.ttft_s if phase is Phase.PREFILL else objectives.tpot_s
     return clocks_within(forecast, limit_s, phase, work)
 
 
 class _SloAwarePilot(Solo):
     def __init__(self, governor: SloAware) -> None:
-        self._forecast, self._promise = governor.forecast, governor.promise
+        self._forecast, self._objectives = governor.forecast, governor.objectives
         self._stall_s = governor.switch_latency_s
         self._patience = PATIENCE if self._stall_s > 0 else 0
         self._level = governor.forecast.top
@@ -107,10 +107,8 @@ class _SloAwarePilot(Solo):
             # Who waits gets in when others end: the sooner the better.
             self._follow(forecast.top, situation.watch.steps)
             return self._decision(steps)
-        limit_s = self._promise.tpot_s
-        need = forecast.least_level(
-            lambda level: forecast.time_s(step, level) <= limit_s, floor, self._level
-        )
+        limit_s = self._objectives.tpot_s
+        need = forecast.least_within(step, limit_s, floor, self._level)
         self._follow(need, situation.watch.steps)
         if self._calm_since is not None:
             below_s = forecast.times_s(step, steps, self._level - 1)
@@ -154,16 +152,16 @@ class _SloAwarePilot(Solo):
         return need
 
     def _keeps(self, situation: Situation, taken_s: float, stall_s: float) -> bool:
-        """Whether a step that takes ``taken_s``, ``stall_s`` of it stalled, keeps the promise."""
-        step, promise = situation.step, self._promise
-        if step.decode_batch and taken_s > promise.tpot_s:
+        """Whether a step of ``taken_s``, ``stall_s`` of it stalled, keeps the objectives."""
+        step, objectives = situation.step, self._objectives
+        if step.decode_batch and taken_s > objectives.tpot_s:
             return False
         assert situation.prefill_wait_s is not None
-        if situation.prefill_wait_s + taken_s > promise.ttft_s:
+        if situation.prefill_wait_s + taken_s > objectives.ttft_s:
             return False
         rounds = situation.prompt_tokens / step.prefill_tokens
         cleared_s = stall_s + (taken_s - stall_s) * rounds
-        return situation.last_wait_s + cleared_s <= promise.ttft_s
+        return situation.last_wait_s + cleared_s <= objectives.ttft_s
 
 
 def _level_of(forecast: Forecast, mhz: float | None) -> int | None:

@@ -98,7 +98,10 @@ def _one_clock(setting: Setting) -> tuple[float | None, float]:
         stock_mhz[phase] = held_mhz(untouched, phase, setting.typical[phase], setting)
         stock_s = _time_s(setting, phase, stock_mhz[phase])
         limit_s[phase] = stock_s * (1 + setting.max_slowdown)
-    clocks = np.intersect1d(*(setting.gpu.clocks_mhz(setting.curves[p]) for p in Phase))
+    clocks = np.intersect1d(
+        setting.gpu.clocks_mhz(setting.curves[Phase.PREFILL]),
+        setting.gpu.clocks_mhz(setting.curves[Phase.DECODE]),
+    )
     best, least_j = None, np.inf
     for mhz in clocks[::-1].tolist():
         held = {phase: min(mhz, stock_mhz[phase]) for phase in Phase}

@@ -20,7 +20,7 @@ from model.work import Array, Phase, Work
 from policies.forecast import Forecast, repetitions
 from policies.governor import Governor, Setting, max_frequency, no_argument
 from policies.situation import Decision, Pilot, Situation, Solo
-from policies.slo_aware import Promise, resting_mhz
+from policies.slo_aware import Objectives, resting_mhz
 
 LEVELS = (1005 / 1410, 1095 / 1410, 1200 / 1410, 1305 / 1410, 1.0)
 """Clocks as shares of the highest: 1005 to 1410 MHz, as VoltanaLLM sets them on an A100."""
@@ -28,10 +28,10 @@ LEVELS = (1005 / 1410, 1095 / 1410, 1200 / 1410, 1305 / 1410, 1.0)
 
 @dataclass(frozen=True)
 class Voltana:
-    """Per iteration the lowest clock of a short list that keeps the promise."""
+    """Per iteration the lowest clock of a short list that keeps the objectives."""
 
     forecast: Forecast
-    promise: Promise
+    objectives: Objectives
     pressed: Governor
     name: str = "voltana"
     cap_w: float | None = None
@@ -40,7 +40,7 @@ class Voltana:
 
     def request_mhz(self, phase: Phase, work: Work) -> Array:
         """Return the clocks for steps of which nobody has waited for."""
-        return resting_mhz(self.forecast, self.promise, phase, work)
+        return resting_mhz(self.forecast, self.objectives, phase, work)
 
     def crew(self, replicas: int, idle_power_w: float) -> Sequence[Pilot]:
         """Return a pilot for each replica."""
@@ -60,24 +60,22 @@ def voltana(argument: str, setting: Setting) -> Governor:
     nearest = {int(np.argmin(np.abs(clocks - share * clocks[-1]))) for share in LEVELS}
     listed = tuple(clocks[sorted(nearest)].tolist())
     few = Forecast(every.prices, listed, dict.fromkeys(Phase, 0))
-    return Voltana(few, Promise.of("voltana", setting), max_frequency("", setting))
+    return Voltana(few, Objectives.of("voltana", setting), max_frequency("", setting))
 
 
 class _VoltanaPilot(Solo):
     def __init__(self, governor: Voltana) -> None:
-        self._forecast, self._promise = governor.forecast, governor.promise
+        self._forecast, self._objectives = governor.forecast, governor.objectives
         self._level = governor.forecast.top
 
     def decide(self, situation: Situation) -> Decision:
         forecast, step, steps = self._forecast, situation.step, situation.steps
         if situation.waiting:
             return self._decision(forecast.top, steps)
-        limit_s = self._promise.tpot_s if step.decode_batch else np.inf
+        limit_s = self._objectives.tpot_s if step.decode_batch else np.inf
         if situation.prefill_wait_s is not None:
-            limit_s = min(limit_s, self._promise.ttft_s - situation.prefill_wait_s)
-        level = forecast.least_level(
-            lambda level: forecast.time_s(step, level) <= limit_s, 0, self._level
-        )
+            limit_s = min(limit_s, self._objectives.ttft_s - situation.prefill_wait_s)
+        level = forecast.least_within(step, limit_s, 0, self._level)
         if level < forecast.top and steps > 1:
             steps = repetitions(forecast.times_s(step, steps, level) <= limit_s)
         return self._decision(level, steps)

@@ -9,13 +9,23 @@ from typing import Protocol
 
 import numpy as np
 
-from model.pricing import StepPrices
+from model.pricing import Priced, Step, StepPrices
+from phasewatt.errors import OutOfRange
 from policies import Governor, Looking, PhaseClocks, Pilot, Situation, Watch
 from policies.governor import requested_mhz
 from simulate.course import Course
 from simulate.scheduler import Plan, Scheduler
 
-Answer = tuple[float, int, StepPrices, bool]
+
+class Prices(Protocol):
+    """What prices a step; :class:`model.pricing.StepPrices`, as far as a run needs it."""
+
+    def price(self, step: Step, steps: int, asked_mhz: float) -> Priced:
+        """Return what ``step`` costs, ``steps`` times over, at the clock that holds."""
+        ...
+
+
+Answer = tuple[float, int, Prices, bool]
 """Clock, repetitions, prices under the power limit in force, whether others are to ask again."""
 
 
@@ -71,6 +81,23 @@ class _Blind:
         return False
 
 
+class _Strict:
+    """Prices under a power limit that is kept to the watt, or the run ends."""
+
+    def __init__(self, prices: StepPrices, cap_w: float) -> None:
+        self._prices, self._cap_w = prices.capped(cap_w), cap_w
+
+    def price(self, step: Step, steps: int, asked_mhz: float) -> Priced:
+        priced = self._prices.price(step, steps, asked_mhz)
+        most_w = float(priced.power_w.max())
+        if most_w > self._cap_w * (1 + 1e-9):
+            raise OutOfRange(
+                f"a share of {self._cap_w:.1f} W of the fleet's power is below the {most_w:.1f} W "
+                f"that a {step.phase} step draws at its lowest calibrated clock"
+            )
+        return priced
+
+
 class _Seeing:
     looks = True
 
@@ -83,7 +110,8 @@ class _Seeing:
         coupled: bool,
     ) -> None:
         self._pilot, self._scheduler = pilot, scheduler
-        self._prices = self._now = prices
+        self._prices = prices
+        self._now: Prices = prices
         self._course = course
         self._coupled = coupled
         self._cap_w: float | None = None
@@ -94,7 +122,7 @@ class _Seeing:
         changed = not self._busy or decision.cap_w != self._cap_w
         if decision.cap_w != self._cap_w:
             self._cap_w = decision.cap_w
-            self._now = self._prices if self._cap_w is None else self._prices.capped(self._cap_w)
+            self._now = self._prices if self._cap_w is None else _Strict(self._prices, self._cap_w)
         self._busy = True
         steps = min(plan.steps, decision.steps)
         return decision.asked_mhz, steps, self._now, changed and self._coupled
@@ -104,9 +132,7 @@ class _Seeing:
         self._busy = False
         return self._coupled
 
-    def _situation(
-        self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch
-    ) -> Situation:
+    def _situation(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Situation:
         scheduler, arrival_s = self._scheduler, self._course.arrival_s
         line = scheduler.line
         begun = [arrival_s[chunk.request] for chunk in plan.chunks]

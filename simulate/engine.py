@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.pricing import Priced, Step, StepPrices
+from model.pricing import Priced, StepPrices
 from model.work import Array
 from policies import Governor, Watch
 from simulate.asking import Asks, asks_of
@@ -66,10 +66,10 @@ def replay_batched(
     arrives at the very end of a step has not arrived when the next is planned.
 
     The clock is asked for step by step: prefill's where the step computes any prompt token,
-    otherwise decode's. A governor that looks (:class:`policies.Looking`) is asked for every step,
-    and again where a request arrives. A change of the requested clock stalls the replica before the step, at the
-    larger of the powers before and after. While the dwell forbids a change, whole steps run at the
-    old clock.
+    otherwise decode's. A governor that looks (:class:`policies.Looking`) is shown the replica's
+    situation at every step, or says for how many its answer stands where nothing arrives. A change
+    of the requested clock stalls the replica before the step, at the larger of the powers before
+    and after. While the dwell forbids a change, whole steps run at the old clock.
 
     A step's energy belongs to its requests: prefill's part by prompt tokens, decode's part in
     equal shares; of a mixed step, prefill's part is the time that its prefill would take alone

@@ -6,6 +6,7 @@ Nothing flows back from the second pool, so that each is replayed once, one afte
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +39,18 @@ class Pools:
     link_bytes_per_s: float
 
 
+class Governed(NamedTuple):
+    """What the steps of a pool cost, and what asks for their clocks."""
+
+    prices: StepPrices
+    governor: Governor
+
+
 def replay_pools(
     arrival_s: Array,
     lengths: Lengths,
-    prices: StepPrices,
-    governor: Governor,
+    first_pool: Governed,
+    second_pool: Governed,
     limits: Limits,
     pools: Pools,
     advance: Callable[[int], None] = lambda _n: None,
@@ -54,6 +62,8 @@ def replay_pools(
     second token on. Requests of fewer than two tokens end in the first pool. ``replica`` is where
     a request was prefilled; transfers draw no power.
 
+    ``first_pool`` and ``second_pool`` say what prices and governs the steps of each.
+
     Args and errors: see :func:`simulate.engine.replay_batched`.
     """
     longest = lengths.prompt_tokens + lengths.decode_steps
@@ -61,7 +71,7 @@ def replay_pools(
     moves = fits & (lengths.decode_steps > 0)
     first = _Stage.of(np.flatnonzero(fits), arrival_s)
     prompts = Lengths(lengths.prompt_tokens, np.minimum(lengths.output_tokens, 1))
-    prefilled = first.replay(prompts, prices, governor, limits, pools.prefill, advance)
+    prefilled = first.replay(prompts, first_pool, limits, pools.prefill, advance)
     token_s = first.spread(prefilled.finish_s, np.nan, arrival_s.size)
 
     ready = np.flatnonzero(moves)
@@ -70,7 +80,7 @@ def replay_pools(
     crossing_s = lengths.prompt_tokens[ready].astype(np.float64) * token_crosses_s
     second = _Stage(ready, _one_after_another(token_s[ready], crossing_s))
     decoded = second.replay(
-        lengths, prices, governor, limits, pools.decode, first_token_s=token_s[ready]
+        lengths, second_pool, limits, pools.decode, first_token_s=token_s[ready]
     )
     return _merged(arrival_s.size, pools, (first, prefilled), (second, decoded))
 
@@ -89,8 +99,7 @@ class _Stage:
     def replay(
         self,
         lengths: Lengths,
-        prices: StepPrices,
-        governor: Governor,
+        governed: Governed,
         limits: Limits,
         fleet: Fleet,
         advance: Callable[[int], None] = lambda _n: None,
@@ -98,7 +107,7 @@ class _Stage:
     ) -> Replayed:
         mine = Lengths(lengths.prompt_tokens[self.requests], lengths.output_tokens[self.requests])
         return replay_batched(
-            self.arrival_s, mine, prices, governor, limits, fleet, advance, first_token_s
+            self.arrival_s, mine, *governed, limits, fleet, advance, first_token_s
         )
 
     def spread(self, column: Array, absent: float, size: int) -> Array:

@@ -61,10 +61,10 @@ class Scheduler:
     """The requests of one replica; ``prompt_tokens`` and ``output_tokens`` are of all requests.
 
     With ``prefilled``, requests come with their prompts cached and their first token made.
-    Of ``kv_blocks`` KV-cache blocks, ``free_blocks`` are those that nobody holds, ``least_free_blocks`` the fewest that
-    there were in any step, ``preemptions`` how often requests gave theirs up and
-    ``recomputed_tokens`` how many tokens of cache were lost with them; ``line_tokens`` how many
-    those that wait have to compute.
+    Of ``kv_blocks`` KV-cache blocks, ``free_blocks`` are those that nobody holds and
+    ``least_free_blocks`` the fewest that there were in any step; ``preemptions`` says how often
+    requests gave theirs up, ``recomputed_tokens`` how many tokens of cache were lost with them,
+    ``line_tokens`` how many those that wait have to compute.
     """
 
     def __init__(

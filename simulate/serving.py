@@ -4,7 +4,7 @@ In: curves, a governor, lengths. Out: values that know how many replicas keep up
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,12 +15,14 @@ from model.gpu import Gpu
 from model.pricing import StepPrices
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
-from policies import Governor, PhaseClocks
-from simulate.batching import Disaggregated, Limits, limits_of
+from policies import Governor, Looking, PhaseClocks, governor_of
+from policies.fleet_cap import FleetCap
+from policies.oracle import Oracle
+from simulate.batching import UNLIMITED, Disaggregated, Limits, limits_of
 from simulate.engine import replay_batched
 from simulate.fleet import Fleet, fewest_replicas, smallest_stable
 from simulate.occupancy import busy_s
-from simulate.pools import pools_of, replay_pools
+from simulate.pools import Governed, pools_of, replay_pools
 from simulate.replay import OffClock, Replayed, replay
 from simulate.scenario import TARGET_UTILISATION
 from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
@@ -28,6 +30,8 @@ from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alo
 _COLUMNS_AT_MOST = 16
 """Clocks at which all queries are priced at once, as soon as a dwell forces one of them to run at
 it; a policy that asks for more clocks than that has the others priced query by query."""
+
+_ONE_AT_A_TIME = Limits(UNLIMITED, 1, UNLIMITED, refills=False)
 
 PhaseCurves = Mapping[Phase, Curves]
 
@@ -98,6 +102,37 @@ class ServingAlone:
 
 
 @dataclass(frozen=True)
+class ServingStepwise:
+    """One query at a time, step by step, for governors that look or choose step by step.
+
+    ``service`` is what each costs where the fleet is pressed.
+    """
+
+    service: Service
+    batches: "ServingBatches"
+
+    @staticmethod
+    def of(
+        lengths: Lengths, curves: PhaseCurves, gpu: Gpu, governor: Governor
+    ) -> "ServingStepwise":
+        """Price every query of ``lengths`` as it would be where many wait.
+
+        Raises:
+            OutOfRange: a clock or batch 1 lies outside the calibrated domain.
+        """
+        service = serve_alone(lengths, curves, gpu, _pressed(governor))
+        return ServingStepwise(service, ServingBatches.of(curves, gpu, governor, _ONE_AT_A_TIME))
+
+    def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
+        """Return the fewest replicas that keep up."""
+        return smallest_stable(queries.arrival_s, self.service, switch_s, TARGET_UTILISATION)
+
+    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
+        """Replay ``queries`` on ``fleet``; nothing is told of batches, of which there are none."""
+        return replace(self.batches.replay(queries, fleet, advance), batches=None)
+
+
+@dataclass(frozen=True)
 class ServingBatches:
     """Batches within ``limits``, whose steps cost ``prices``."""
 
@@ -114,13 +149,14 @@ class ServingBatches:
             BadCalibration: the curves cannot price mixed steps, and ``limits`` let steps mix.
             OutOfRange: the batches lie outside the calibrated domain.
         """
-        prices = step_prices(curves, gpu, governor.cap_w, limits)
+        prices = step_prices(curves, gpu, governor, limits)
         return ServingBatches(prices, limits, curves[Phase.DECODE], governor)
 
     def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
         """Return the fewest replicas that keep up; steps that mix phases hardly ever switch."""
         del switch_s
-        seconds = busy_s(queries.lengths, self.limits, self.decode, self.prices, self.governor)
+        pressed = _pressed(self.governor)
+        seconds = busy_s(queries.lengths, self.limits, self.decode, self.prices, pressed)
         return fewest_replicas(queries.arrival_s, seconds, TARGET_UTILISATION)
 
     def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
@@ -139,17 +175,46 @@ class ServingBatches:
 
 @dataclass(frozen=True)
 class ServingPools:
-    """Two pools as ``batching`` says, whose steps cost ``prices``.
+    """Two pools as ``batching`` says.
 
-    ``token_bytes`` is the KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask
-    for when they fall idle.
+    ``prefill`` and ``decode`` say what prices and governs the steps of each, ``token_bytes`` is the
+    KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask for when they fall idle.
     """
 
-    prices: StepPrices
     batching: Disaggregated
-    governor: Governor
+    prefill: Governed
+    decode: Governed
     token_bytes: float
     decode_idle_mhz: float | None
+
+    @staticmethod
+    def of(
+        curves: PhaseCurves,
+        gpu: Gpu,
+        governor: Governor,
+        batching: Disaggregated,
+        token_bytes: float,
+        decode_idle_mhz: float | None,
+    ) -> "ServingPools":
+        """Price the steps of each pool under its own governor.
+
+        Raises:
+            BadCalibration: the curves cannot price mixed steps.
+            OutOfRange: batches of one were not calibrated.
+        """
+        sizes = {
+            Phase.PREFILL: batching.prefill_replicas,
+            Phase.DECODE: batching.decode_replicas,
+        }
+        pools = {}
+        for phase in Phase:
+            mine = governor_of(governor, phase)
+            if isinstance(mine, FleetCap) and mine is governor:
+                mine = mine.part(sizes[phase] / sum(sizes.values()))
+            pools[phase] = Governed(step_prices(curves, gpu, mine, limits_of(batching)), mine)
+        return ServingPools(
+            *(batching, pools[Phase.PREFILL], pools[Phase.DECODE], token_bytes, decode_idle_mhz)
+        )
 
     def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
         """Return the replicas of both pools: how many is said, not found."""
@@ -171,27 +236,36 @@ class ServingPools:
             1e9 * self.batching.link_gb_per_s,
         )
         replayed = replay_pools(
-            *(queries.arrival_s, queries.lengths, self.prices, self.governor, limits, pools),
+            *(queries.arrival_s, queries.lengths, self.prefill, self.decode, limits, pools),
             advance,
         )
         _require_served(replayed, limits)
         return replayed
 
 
-def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limits) -> StepPrices:
-    """Return what prices the steps of batches within ``limits``.
+def step_prices(curves: PhaseCurves, gpu: Gpu, governor: Governor, limits: Limits) -> StepPrices:
+    """Return what prices the steps of batches within ``limits`` under ``governor``.
 
     Raises:
         BadCalibration: the curves cannot price mixed steps, and ``limits`` let steps mix.
         OutOfRange: batches of one, or of as many as never refill, were not calibrated.
     """
     prefill, decode = curves[Phase.PREFILL], curves[Phase.DECODE]
-    prices = prices_of(prefill, decode, gpu, cap_w, mixes=limits.refills)
+    prices = prices_of(prefill, decode, gpu, governor.cap_w, mixes=limits.refills)
     for each in (prefill, decode):
         each.require_batch(1)
         if not limits.refills:
             each.require_batch(limits.sequences)
-    return prices
+    return governor.reprice(prices) if isinstance(governor, Oracle) else prices
+
+
+def is_stepwise(governor: Governor) -> bool:
+    """Whether ``governor`` must be served step by step, even one query at a time."""
+    return isinstance(governor, Looking | Oracle)
+
+
+def _pressed(governor: Governor) -> Governor:
+    return governor.pressed if isinstance(governor, Looking) else governor
 
 
 def _require_served(replayed: Replayed, limits: Limits) -> None:

@@ -11,7 +11,11 @@ from policies import known_governors, make_governor, parse_policy
 from policies import registry as registry_module
 from policies.governor import min_energy
 
-BUILT_IN = "max-frequency, fixed, power-cap, phase-aware, min-energy, min-edp, min-ed2p"
+BUILT_IN = (
+    "max-frequency, fixed, power-cap, phase-aware, min-energy, min-edp, min-ed2p, race-to-idle, "
+    "phase-aware-amortised, composition-aware, slo-aware, feedback, fleet-cap, oracle, greenllm, "
+    "voltana, pools"
+)
 
 GOOD = """
 from __future__ import annotations

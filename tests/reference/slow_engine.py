@@ -4,7 +4,11 @@ Written from the rules of vLLM V1's scheduler and from what the fast engine prom
 it does it: no run of steps is ever taken at once, and nothing is counted that can be looked up.
 """
 
+import itertools
 from dataclasses import dataclass, field
+
+from model.pricing import Step
+from policies import Situation, Watch
 
 IDLE, SWITCHING, PREFILL, DECODE, MIXED = range(5)
 BLOCK = 16
@@ -24,6 +28,11 @@ class Request:
     tokens_at: list = field(default_factory=list)
 
     @property
+    def prompts(self):
+        """Whether anything of it is to be computed but the token of a decode step."""
+        return self.computed == 0
+
+    @property
     def known(self):
         return self.prompt + self.generated
 
@@ -34,7 +43,11 @@ class Request:
 
 @dataclass
 class Engine:
-    """One replica. ``price(work counts, clock)`` gives seconds, watts and the clock that held."""
+    """One replica.
+
+    ``price(work counts, clock, cap)`` gives seconds, watts and the clock that held. A ``pilot``,
+    where there is one, is shown the situation before each and every step.
+    """
 
     limits: object
     fleet: object
@@ -45,6 +58,9 @@ class Engine:
     least_free: int
     clock: float | None
     power: float
+    pilot: object = None
+    watch: Watch = field(default_factory=Watch)
+    turn: int = 0
     now: float = 0.0
     unlocked_at: float = float("-inf")
     starts: float | None = None
@@ -64,18 +80,23 @@ class Engine:
         self.waiting.append(request)
         if self.step is None and self.starts is None:
             self.starts = max(self.now, request.arrival)
+            self.turn = next(TURNS)
 
-    def run_to(self, moment, more_to_come=True):
-        """Do all that begins or ends by ``moment``."""
-        while True:
-            if self.step is not None and self.step["end"] <= moment:
-                self.end_step()
-            elif self.step is None and self.starts is not None and self.starts <= moment:
-                self.wait(self.starts)
-                self.starts = None
-            else:
-                return
-            self.begin_step(more_to_come)
+    def due(self):
+        """When the next thing begins or ends here."""
+        if self.step is not None:
+            return self.step["end"]
+        return float("inf") if self.starts is None else self.starts
+
+    def act(self, more_to_come):
+        """Do what is due."""
+        if self.step is not None:
+            self.end_step()
+        else:
+            self.wait(self.starts)
+            self.starts = None
+        self.begin_step(more_to_come)
+        self.turn = next(TURNS)
 
     def wait(self, until):
         if until > self.now:
@@ -88,6 +109,8 @@ class Engine:
     def begin_step(self, more_to_come):
         chosen = self.schedule()
         if not chosen:
+            if self.pilot is not None:
+                self.pilot.rest()
             wanted = self.fleet.idle_mhz
             if (
                 wanted is not None
@@ -109,10 +132,15 @@ class Engine:
             len(decodes),
             sum(r.computed + 1 for r in decodes),
         )
-        wanted = self.clock_for(counts)
+        cap = None
+        if self.pilot is None:
+            wanted = self.clock_for(counts)
+        else:
+            wanted, steps, cap = self.pilot.decide(self.situation(counts, chunks))
+            assert steps == 1
         if wanted != self.clock and self.now < self.unlocked_at:
             wanted = self.clock
-        seconds, watts, held = self.price(counts, wanted)
+        seconds, watts, held = self.price(counts, wanted, cap)
         if wanted != self.clock:
             joules = self.switch(wanted, watts)
             for request, _ in chosen:
@@ -128,6 +156,26 @@ class Engine:
         self.power = watts
         self.step = {"end": self.now + seconds, "chosen": chosen}
 
+    def situation(self, counts, chunks):
+        unread = [r for r in self.running if r.is_prefilling] + [
+            r for r in self.waiting if r.prompts
+        ]
+        waits = [self.now - r.arrival for r in self.waiting]
+        ages = [self.now - r.arrival for r, _ in chunks]
+        return Situation(
+            now_s=self.now,
+            step=Step(*counts),
+            steps=1,
+            set_mhz=self.clock,
+            waiting=len(self.waiting),
+            prompt_tokens=sum(r.known - r.computed for r in unread),
+            first_wait_s=waits[0] if waits else 0.0,
+            last_wait_s=waits[-1] if waits else min(ages, default=0.0),
+            prefill_wait_s=max(ages, default=None),
+            kv_used=1 - self.free / self.limits.kv_blocks,
+            watch=self.watch,
+        )
+
     def switch(self, wanted, power_after):
         free = self.clock is None
         self.clock = wanted
@@ -142,12 +190,19 @@ class Engine:
 
     def end_step(self):
         self.now = self.step["end"]
+        self.watch.steps += 1
         for request, n in self.step["chosen"]:
             request.computed += n
             if request.computed == request.known:
                 request.generated += 1
                 request.is_prefilling = False
                 request.tokens_at.append(self.now)
+                self.watch.tokens += 1
+                if len(request.tokens_at) > 1:
+                    self.watch.gap_s.append(self.now - request.tokens_at[-2])
+                    self.watch.gap_tokens.append(1)
+                else:
+                    self.watch.ttft_s.append(self.now - request.arrival)
                 request.row.setdefault("first_token", self.now)
                 if request.is_done:
                     request.row["finish"] = self.now
@@ -203,21 +258,36 @@ class Engine:
         return True
 
 
+TURNS = itertools.count()
+"""What is due at one moment is done in the order in which it came to be due."""
+
+
 def serve_slowly(
-    arrivals, prompts, outputs, limits, fleet, price, clock_for, prefill_share, first_tokens=None
+    arrivals,
+    prompts,
+    outputs,
+    limits,
+    fleet,
+    price,
+    clock_for,
+    prefill_share,
+    first_tokens=None,
+    crew=None,
 ):
     """Serve by hand; return the requests, the engines, and the end.
 
-    ``price(counts, clock)`` and ``clock_for(counts)`` take what a step computes: prompts, their
-    tokens, attended pairs, decoding sequences, tokens in their caches.
+    ``price(counts, clock, cap)`` and ``clock_for(counts)`` take what a step computes: prompts,
+    their tokens, attended pairs, decoding sequences, tokens in their caches. Of a ``crew``, each
+    pilot decides for one engine.
     """
     blocks = limits.kv_blocks
     engines = [
         Engine(
             *(limits, fleet, price, clock_for, prefill_share, blocks, blocks),
             *(fleet.idle_mhz, fleet.idle_power_w),
+            pilot,
         )
-        for _ in range(fleet.replicas)
+        for pilot in crew or [None] * fleet.replicas
     ]
     columns = zip(arrivals, prompts, outputs, strict=True)
     requests = [Request(number, *row) for number, row in enumerate(columns)]
@@ -227,8 +297,7 @@ def serve_slowly(
             request.tokens_at.append(token)
             request.row["first_token"] = token
     for moment in sorted(set(arrivals)):
-        for engine in engines:
-            engine.run_to(moment)
+        run_to(moment, engines, more_to_come=True)
         for request in requests:
             if request.arrival == moment:
                 loads = [engine.outstanding() for engine in engines]
@@ -237,12 +306,20 @@ def serve_slowly(
                     number = loads.index(min(loads))
                 request.row["replica"] = number
                 engines[number].receive(request)
-    for engine in engines:
-        engine.run_to(float("inf"), more_to_come=False)
+    run_to(float("inf"), engines, more_to_come=False)
     end = max(engine.now for engine in engines)
     for engine in engines:
         engine.wait(end)
     return requests, engines, end
+
+
+def run_to(moment, engines, more_to_come):
+    """Do all that begins or ends anywhere by ``moment``, in the order of time."""
+    while True:
+        engine = min(engines, key=lambda each: (each.due(), each.turn))
+        if engine.due() > moment or engine.due() == float("inf"):
+            return
+        engine.act(more_to_come)
 
 
 def add(row, key, value):

@@ -12,8 +12,9 @@ from slow_engine import serve_slowly
 from model.affine import AffinePrices
 from model.mixed import mixed_curves
 from model.pricing import CurvePrices, Step
-from model.work import Phase
-from policies import PhaseClocks
+from model.work import Phase, Work
+from policies import Decision, Looking, PhaseClocks, Setting, make_governor
+from policies.oracle import Oracle
 from simulate.batching import UNLIMITED, Limits
 from simulate.engine import replay_batched
 from simulate.fleet import Fleet, Routing
@@ -37,7 +38,74 @@ class ByWork:
         return np.where(work.context_tokens > 150 + 100 * (work.decode_batch > 2), 1100.0, 900.0)
 
 
+class Curious:
+    """Looks: its clocks and how long they stand are anyhow, but rest on the situation alone.
+
+    ``seen`` are the situations that its pilots were shown, by replica.
+    """
+
+    name, cap_w, idle_mhz, coupled = "curious", None, 1300.0, False
+
+    def __init__(self):
+        self.pressed = self
+        self.seen = {}
+
+    def request_mhz(self, phase, work):
+        return np.full(work.shape, 1000.0)
+
+    def crew(self, replicas, idle_power_w):
+        return [CuriousPilot(self.seen.setdefault(number, [])) for number in range(replicas)]
+
+
+class CuriousPilot:
+    def __init__(self, seen):
+        self.seen = seen
+
+    def decide(self, situation):
+        watch = situation.watch
+        measured = len(watch.gap_s), len(watch.ttft_s), watch.steps, watch.tokens
+        self.seen.append((*situation[:-1], *measured[2:]))
+        crowd = situation.waiting + situation.step.decode_batch + watch.steps // 5
+        return Decision(700.0 + 100 * (crowd % 9), min(situation.steps, 5 - watch.steps % 5))
+
+    def rest(self):
+        pass
+
+
+def made(name, **changes):
+    """A built-in governor, for users who were promised something that clocks decide."""
+    setting = Setting(
+        SHARED.gpu,
+        {phase: SHARED.curves_of("tiny", phase) for phase in Phase},
+        {Phase.PREFILL: Work.prefill([1.0], [60.0]), Phase.DECODE: Work.decode([3.0], [80.0])},
+        0.1,
+        **{
+            "ttft_s": 0.03,
+            "tpot_s": 0.0035,
+            "switch_latency_s": 0.001,
+            "decode_steps": 25.0,
+            "mixes": True,
+            "idle_power_w": 50.0,
+        }
+        | changes,
+    )
+    return make_governor(name, setting)
+
+
 GOVERNORS = (
+    Curious(),
+    made("slo-aware"),
+    made("slo-aware", switch_latency_s=0.0),
+    made("slo-aware", tpot_s=None),
+    made("feedback"),
+    made("greenllm"),
+    made("voltana"),
+    made("fleet-cap:440"),
+    made("fleet-cap:650"),
+    made("oracle"),
+    made("race-to-idle"),
+    made("phase-aware-amortised"),
+    made("composition-aware"),
     PhaseClocks("max-frequency", dict.fromkeys(Phase, INF)),
     PhaseClocks("fixed", dict.fromkeys(Phase, 1200.0), idle_mhz=1200.0),
     PhaseClocks("cap", dict.fromkeys(Phase, INF), cap_w=200.0),
@@ -81,6 +149,7 @@ def runs(draw):
 
 
 def both(run, calibration, governor, first_tokens=None):
+    """Serve by the fast engine and by the slow one."""
     arrivals, prompts, outputs, limits, fleet = run
     fleet = Fleet(**(vars(fleet) | {"idle_mhz": governor.idle_mhz}))
     prefill, decode = (calibration.curves_of("tiny", phase) for phase in Phase)
@@ -89,8 +158,15 @@ def both(run, calibration, governor, first_tokens=None):
         prefill, decode, calibration.gpu, governor.cap_w, mixed_curves(prefill, decode)
     )
 
-    def price(counts, clock):
-        return tuple(float(column[0]) for column in slow.price(Step(*counts), 1, clock))
+    crew = None
+    if isinstance(governor, Oracle):
+        fast, slow = governor.reprice(fast), governor.reprice(slow)
+    if isinstance(governor, Looking):
+        crew = governor.crew(fleet.replicas, fleet.idle_power_w)
+
+    def price(counts, clock, cap):
+        prices = slow if cap is None else slow.capped(cap)
+        return tuple(float(column[0]) for column in prices.price(Step(*counts), 1, clock))
 
     def clock_for(counts):
         step = Step(*counts)
@@ -104,6 +180,7 @@ def both(run, calibration, governor, first_tokens=None):
         *(arrivals.tolist(), prompts.tolist(), outputs.tolist(), limits, fleet),
         *(price, clock_for, lambda counts, clock: slow.prefill_time_share(Step(*counts), clock)),
         None if first_tokens is None else first_tokens.tolist(),
+        crew,
     )
 
 
