@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
-from scipy import special
 
 from model.activity import ACTIVITY_FORMS
 from model.fitted import FittedForm, Normals
@@ -206,5 +206,5 @@ def _new_sd(form: FittedForm, at: Inputs) -> Array:
 
 def _interval(form: FittedForm, at: Inputs, level: float) -> tuple[Array, Array]:
     value, sd = form.value(at), _new_sd(form, at)
-    reach = float(special.stdtrit(form.degrees_of_freedom, 0.5 + level / 2))
+    reach = float(scipy.special.stdtrit(form.degrees_of_freedom, 0.5 + level / 2))
     return value * np.exp(-reach * sd), value * np.exp(reach * sd)

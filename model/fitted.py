@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+import scipy
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
-from scipy import special
 
 from model.forms import FORMS
 from model.provenance import STRICT
@@ -123,7 +123,7 @@ class FittedForm:
 
     def half_widths(self, level: float = 0.95) -> Array:
         """Return the half-width of each coefficient's interval, shape (p,); 0 on a bound."""
-        reach = float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
+        reach = float(scipy.special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
         return np.asarray(reach * np.sqrt(np.diag(self.covariance_matrix)))
 
     def activity(self, work: Work) -> Activity:

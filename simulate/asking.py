@@ -44,7 +44,11 @@ class Asks(Protocol):
 
 
 def asks_of(
-    governor: Governor, prices: StepPrices, schedulers: Sequence[Scheduler], course: Course
+    governor: Governor,
+    prices: StepPrices,
+    schedulers: Sequence[Scheduler],
+    course: Course,
+    idle_power_w: float,
 ) -> Sequence[Asks]:
     """Return what asks ``governor`` for each replica, told by its scheduler.
 
@@ -53,7 +57,7 @@ def asks_of(
     """
     if not isinstance(governor, Looking):
         return [_Blind(governor, prices)] * len(schedulers)
-    pilots = governor.crew(len(schedulers), course.fleet.idle_power_w)
+    pilots = governor.crew(len(schedulers), idle_power_w)
     return [
         _Seeing(pilot, prices, scheduler, course, governor.coupled)
         for pilot, scheduler in zip(pilots, schedulers, strict=True)
@@ -136,7 +140,7 @@ class _Seeing:
         scheduler, arrival_s = self._scheduler, self._course.arrival_s
         line = scheduler.line
         begun = [arrival_s[chunk.request] for chunk in plan.chunks]
-        last_s = arrival_s[line[-1]] if line else max(begun, default=at_s)
+        last_s = arrival_s[line.last()] if line else max(begun, default=at_s)
         return Situation(
             now_s=at_s,
             step=plan.step,
@@ -144,9 +148,9 @@ class _Seeing:
             set_mhz=set_mhz,
             waiting=len(line),
             prompt_tokens=scheduler.uncomputed_tokens(),
-            first_wait_s=at_s - arrival_s[line[0]] if line else 0.0,
+            first_wait_s=at_s - arrival_s[line.first()] if line else 0.0,
             last_wait_s=at_s - last_s,
             prefill_wait_s=at_s - min(begun) if begun else None,
-            kv_used=scheduler.blocks_used() / scheduler.kv_blocks,
+            kv_used=1 - scheduler.free_blocks / scheduler.kv_blocks,
             watch=watch,
         )

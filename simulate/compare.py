@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption
 from simulate.coverage import warnings_of
-from simulate.metrics import Metrics, Percentiles, measure
+from simulate.metrics import Metrics, measure, percentiles
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared, fleet_size, prepare, queries_of, redrawn, run
 from simulate.scenario import Scenario
@@ -88,7 +88,7 @@ def compare(
     outcomes = [run(p, scenario, queries, replicas, advance) for p in prepared]
     metrics = [measure(outcome, scenario.slo) for outcome in outcomes]
     draws = _draws(prepared, calibration, scenario, queries, replicas, advance)
-    nominal = [_figures(m) for m in metrics]
+    nominal = [_figures(outcome) for outcome in outcomes]
     results = tuple(
         PolicyResult(
             prepared[i],
@@ -155,15 +155,16 @@ def _draws(
         drawn = calibration.drawn(np.random.default_rng([scenario.seed, draw]))
         for rows, policy in zip(found, prepared, strict=True):
             other = redrawn(policy, drawn, scenario.engine, queries)
-            rows.append(_figures(measure(run(other, scenario, queries, replicas, advance))))
+            rows.append(_figures(run(other, scenario, queries, replicas, advance)))
     keys = _figure_keys(found)
     return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]
 
 
-def _figures(metrics: Metrics) -> dict[str, float]:
-    figures = {"energy_j": metrics.energy_j}
+def _figures(outcome: Outcome) -> dict[str, float]:
+    """Return what draws are compared by; the peaks of power take a tenth as long as a replay."""
+    figures = {"energy_j": outcome.energy_j}
     for latency in LATENCIES:
-        values: Percentiles = getattr(metrics, latency)
+        values = percentiles(getattr(outcome, f"{latency}_s"))
         for quantile in QUANTILES:
             value = getattr(values, f"{quantile}_s")
             if value is not None:
@@ -180,5 +181,5 @@ def _figure_keys(found: list[list[dict[str, float]]]) -> list[str]:
 def _estimate(value: float, draws: Array) -> Estimate:
     if draws.size == 0:
         return Estimate(value, None, None)
-    reach = float(special.stdtrit(draws.size - 1, 0.975)) * float(np.std(draws, ddof=1))
+    reach = float(scipy.special.stdtrit(draws.size - 1, 0.975)) * float(np.std(draws, ddof=1))
     return Estimate(value, value - reach, value + reach)

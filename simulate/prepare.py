@@ -44,6 +44,7 @@ from simulate.serving import (
     ServingPools,
     ServingStepwise,
     is_stepwise,
+    replay_on,
 )
 from traces import Trace
 
@@ -151,7 +152,10 @@ def run(
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
     )
-    replayed = prepared.serving.replay(queries, fleet, advance)
+    replayed = replay_on([prepared.serving.on(queries, fleet)], queries, advance)
+    if isinstance(prepared.batching, Alone):
+        # Governors that look are served step by step even there: nothing was batched.
+        replayed = replace(replayed, batches=None)
     return Outcome(
         policy=prepared.policy,
         model=prepared.model,
@@ -187,8 +191,9 @@ def _serving(
 ) -> Serving:
     curves, gpu = setting.curves, setting.gpu
     if isinstance(batching, Alone):
-        serving = ServingStepwise if is_stepwise(governor) else ServingAlone
-        return serving.of(lengths, curves, gpu, governor)
+        if is_stepwise(governor):
+            return ServingStepwise.of(lengths, curves, gpu, governor)
+        return ServingAlone.of(lengths, curves, gpu, governor)
     if not isinstance(batching, Disaggregated):
         return ServingBatches.of(curves, gpu, governor, limits_of(batching))
     geometry = calibration.geometry_of(model)
@@ -213,7 +218,6 @@ def _setting(
     queries: Queries,
 ) -> Setting:
     slo, gpu = scenario.slo, calibration.gpu
-    idle_w = gpu.idle_power_w if scenario.idle_power_w is None else scenario.idle_power_w
     return Setting(
         gpu=gpu,
         curves=curves,
@@ -225,7 +229,7 @@ def _setting(
         decode_steps=float(queries.lengths.decode_steps.mean()),
         mixes=isinstance(batching, Continuous | Disaggregated),
         apart=isinstance(batching, Disaggregated),
-        idle_power_w=idle_w,
+        idle_power_w=gpu.idle_power_w if scenario.idle_power_w is None else scenario.idle_power_w,
     )
 
 

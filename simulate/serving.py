@@ -1,13 +1,15 @@
 """The ways in which a fleet serves: queries one at a time, in batches, or in two pools.
 
-In: curves, a governor, lengths. Out: values that know how many replicas keep up, and that replay.
+In: curves, a governor, lengths. Out: values that know how many replicas keep up; a replay of one or
+several of them as the groups of a fleet.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.affine import prices_of
 from model.curves import Curves
@@ -19,11 +21,12 @@ from policies import Governor, Looking, PhaseClocks, governor_of
 from policies.fleet_cap import FleetCap
 from policies.oracle import Oracle
 from simulate.batching import UNLIMITED, Disaggregated, Limits, limits_of
-from simulate.engine import replay_batched
+from simulate.engine import BatchEngine
 from simulate.fleet import Fleet, fewest_replicas, smallest_stable
 from simulate.occupancy import busy_s
-from simulate.pools import Governed, pools_of, replay_pools
-from simulate.replay import OffClock, Replayed, replay
+from simulate.pools import Pools, replay_pools
+from simulate.replay import Group, Replayed, replay
+from simulate.replica import AloneEngine, OffClock
 from simulate.scenario import TARGET_UTILISATION
 from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
 
@@ -38,10 +41,15 @@ PhaseCurves = Mapping[Phase, Curves]
 
 @dataclass(frozen=True)
 class Queries:
-    """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s."""
+    """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s.
+
+    ``may`` says which groups of the fleet may serve each query, at least one of them, shape
+    (n, groups); None: any.
+    """
 
     arrival_s: Array
     lengths: Lengths
+    may: NDArray[np.bool_] | None = None
 
 
 class Serving(Protocol):
@@ -51,8 +59,8 @@ class Serving(Protocol):
         """Return the fewest replicas that keep up."""
         ...
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``."""
+    def on(self, queries: Queries, fleet: Fleet) -> Group | Pools:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
         ...
 
 
@@ -78,10 +86,9 @@ class ServingAlone:
         """Return the fewest replicas that keep up."""
         return smallest_stable(queries.arrival_s, self.service, switch_s, TARGET_UTILISATION)
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``."""
-        off_clock = self._off_clock(queries)
-        return replay(queries.arrival_s, self.service, fleet, off_clock, advance)
+    def on(self, queries: Queries, fleet: Fleet) -> Group:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
+        return Group(fleet, AloneEngine(self.service, self._off_clock(queries)))
 
     def _off_clock(self, queries: Queries) -> OffClock:
         columns: dict[tuple[Phase, float], PhaseCost] = {}
@@ -127,9 +134,9 @@ class ServingStepwise:
         """Return the fewest replicas that keep up."""
         return smallest_stable(queries.arrival_s, self.service, switch_s, TARGET_UTILISATION)
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``; nothing is told of batches, of which there are none."""
-        return replace(self.batches.replay(queries, fleet, advance), batches=None)
+    def on(self, queries: Queries, fleet: Fleet) -> Group:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
+        return self.batches.on(queries, fleet)
 
 
 @dataclass(frozen=True)
@@ -159,31 +166,27 @@ class ServingBatches:
         seconds = busy_s(queries.lengths, self.limits, self.decode, self.prices, pressed)
         return fewest_replicas(queries.arrival_s, seconds, TARGET_UTILISATION)
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``.
+    def on(self, queries: Queries, fleet: Fleet) -> Group:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
+        return Group(fleet, self.engine(queries))
 
-        Raises:
-            BadOption: not one request fits the KV cache.
-        """
-        replayed = replay_batched(
-            *(queries.arrival_s, queries.lengths, self.prices, self.governor, self.limits, fleet),
-            advance,
-        )
-        _require_served(replayed, self.limits)
-        return replayed
+    def engine(self, queries: Queries) -> BatchEngine:
+        """Return what serves ``queries`` so."""
+        at_once = max(1, int(min(self.limits.sequences, self.decode.domain.batch[1])))
+        return BatchEngine(queries.lengths, self.prices, self.governor, self.limits, at_once)
 
 
 @dataclass(frozen=True)
 class ServingPools:
-    """Two pools as ``batching`` says.
+    """Two pools as ``batching`` says, of replicas that prefill and replicas that decode.
 
-    ``prefill`` and ``decode`` say what prices and governs the steps of each, ``token_bytes`` is the
-    KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask for when they fall idle.
+    ``token_bytes`` is the KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask
+    for when they fall idle.
     """
 
+    prefilling: ServingBatches
+    decoding: ServingBatches
     batching: Disaggregated
-    prefill: Governed
-    decode: Governed
     token_bytes: float
     decode_idle_mhz: float | None
 
@@ -211,9 +214,9 @@ class ServingPools:
             mine = governor_of(governor, phase)
             if isinstance(mine, FleetCap) and mine is governor:
                 mine = mine.part(sizes[phase] / sum(sizes.values()))
-            pools[phase] = Governed(step_prices(curves, gpu, mine, limits_of(batching)), mine)
+            pools[phase] = ServingBatches.of(curves, gpu, mine, limits_of(batching))
         return ServingPools(
-            *(batching, pools[Phase.PREFILL], pools[Phase.DECODE], token_bytes, decode_idle_mhz)
+            *(pools[Phase.PREFILL], pools[Phase.DECODE]), batching, token_bytes, decode_idle_mhz
         )
 
     def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
@@ -221,26 +224,38 @@ class ServingPools:
         del queries, switch_s
         return self.batching.prefill_replicas + self.batching.decode_replicas
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``, whose last replicas decode.
-
-        Raises:
-            BadOption: not one request fits the KV cache.
-        """
-        limits = limits_of(self.batching)
-        pools = pools_of(
-            fleet,
-            self.batching.decode_replicas,
-            self.decode_idle_mhz,
+    def on(self, queries: Queries, fleet: Fleet) -> Pools:
+        """Return ``fleet`` as the replicas that serve ``queries`` so; its last ones decode."""
+        decoding = self.batching.decode_replicas
+        return Pools(
+            replace(fleet, replicas=fleet.replicas - decoding),
+            replace(fleet, replicas=decoding, idle_mhz=self.decode_idle_mhz),
+            self.prefilling.engine(queries),
+            self.decoding.engine(queries),
             self.token_bytes,
             1e9 * self.batching.link_gb_per_s,
         )
-        replayed = replay_pools(
-            *(queries.arrival_s, queries.lengths, self.prefill, self.decode, limits, pools),
-            advance,
+
+
+def replay_on(
+    parts: Sequence[Group | Pools], queries: Queries, advance: Callable[[int], None]
+) -> Replayed:
+    """Replay ``queries`` on the groups of a fleet: all of them pools, or none.
+
+    Raises:
+        BadOption: not one request fits the KV cache.
+    """
+    groups = [part for part in parts if isinstance(part, Group)]
+    pools = [part for part in parts if isinstance(part, Pools)]
+    engines = [*(group.engine for group in groups), *(each.decoding for each in pools)]
+    if not any(engine.fits().any() for engine in engines):
+        blocks = max(e.limits.kv_blocks for e in engines if isinstance(e, BatchEngine))
+        raise BadOption(
+            f"--kv-blocks: found {blocks}, which no request of the trace fits: expected more"
         )
-        _require_served(replayed, limits)
-        return replayed
+    if pools:
+        return replay_pools(queries.arrival_s, queries.lengths, pools, advance, queries.may)
+    return replay(queries.arrival_s, queries.lengths, groups, advance, queries.may)
 
 
 def step_prices(curves: PhaseCurves, gpu: Gpu, governor: Governor, limits: Limits) -> StepPrices:
@@ -266,11 +281,3 @@ def is_stepwise(governor: Governor) -> bool:
 
 def _pressed(governor: Governor) -> Governor:
     return governor.pressed if isinstance(governor, Looking) else governor
-
-
-def _require_served(replayed: Replayed, limits: Limits) -> None:
-    if np.all(replayed.rejected):
-        raise BadOption(
-            f"--kv-blocks: found {limits.kv_blocks}, which no request of the trace fits: "
-            "expected more"
-        )

@@ -14,9 +14,10 @@ from model.pricing import CurvePrices, Step
 from model.work import Phase
 from policies import Looking
 from policies.oracle import Oracle
+from simulate.engine import BatchEngine
 from simulate.fleet import Fleet
 from simulate.meter import State
-from simulate.pools import Governed, Pools, replay_pools
+from simulate.pools import Pools, replay_pools
 from simulate.service import Lengths
 
 CALIBRATION = structured.calibration()
@@ -33,22 +34,23 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
     arrivals, prompts, outputs, limits, fleet = run
     curves = [CALIBRATION.curves_of("tiny", phase) for phase in Phase]
     mixed = mixed_curves(*curves)
-    fast, slow = [], []
+    lengths = Lengths(prompts, outputs)
+    engines_of, slow = [], []
     for governor in governors:
-        both = (
+        by = [
             AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w),
             CurvePrices(*curves, CALIBRATION.gpu, governor.cap_w, mixed),
-        )
+        ]
         if isinstance(governor, Oracle):
-            both = tuple(map(governor.reprice, both))
-        fast.append(Governed(both[0], governor))
-        slow.append(both[1])
+            by = [governor.reprice(prices) for prices in by]
+        engines_of.append(BatchEngine(lengths, by[0], governor, limits, at_once=1))
+        slow.append(by[1])
     first = Fleet(**(vars(fleet) | {"idle_mhz": governors[0].idle_mhz}))
     idle_mhz = None if governors[1].idle_mhz is None else 800.0
     second = Fleet(**(vars(fleet) | {"idle_mhz": idle_mhz, "replicas": decoding}))
     token_bytes = 512.0
-    pools = Pools(first, second, token_bytes, link_bytes_per_s)
-    replayed = replay_pools(arrivals, Lengths(prompts, outputs), *fast, limits, pools)
+    pools = Pools(first, second, *engines_of, token_bytes, link_bytes_per_s)
+    replayed = replay_pools(arrivals, lengths, [pools])
 
     def serve(which, moments, most, pool, first_tokens=None):
         if not which:
@@ -74,7 +76,7 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
             ),
             lambda counts, clock: prices.prefill_time_share(Step(*counts), clock),
             first_tokens,
-            crew,
+            crew=crew,
         )
 
     def longest(i):
