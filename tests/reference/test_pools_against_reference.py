@@ -42,7 +42,7 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
             CurvePrices(*curves, CALIBRATION.gpu, governor.cap_w, mixed),
         ]
         if isinstance(governor, Oracle):
-            by = [governor.reprice(prices) for prices in by]
+            by = [governor.reprice(by[0])] * 2
         engines_of.append(BatchEngine(lengths, by[0], governor, limits, at_once=1))
         slow.append(by[1])
     first = Fleet(**(vars(fleet) | {"idle_mhz": governors[0].idle_mhz}))
