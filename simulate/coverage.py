@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from model.calibration import Calibration
 from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
 from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
+from simulate.groups import Group, PreparedFleet
 from simulate.meter import State
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
@@ -25,18 +25,16 @@ _WAITING = 0.1
 
 def warnings_of(
     trace: Trace,
-    calibration: Calibration,
+    groups: Sequence[Group],
     scenario: Scenario,
     outcomes: Sequence[Outcome],
-    prepared: Sequence[Prepared],
+    fleets: Sequence[PreparedFleet],
 ) -> Iterator[str]:
     """Yield what a reader of the results must know, one sentence each."""
-    seen: set[str] = set()
-    for run in prepared:
-        if run.model not in seen:
-            seen.add(run.model)
-            yield from _extrapolations(trace, run)
-    yield from _assumptions(calibration, scenario, prepared)
+    prepared = [ready for fleet in fleets for ready in fleet.groups]
+    yield from dict.fromkeys(line for ready in prepared for line in _extrapolations(trace, ready))
+    yield from dict.fromkeys(line for group in groups for line in _of_gpu(group, scenario))
+    yield from _assumptions(groups, scenario, prepared)
     if trace.source.skipped_rows:
         yield f"trace: {trace.source.skipped_rows} broken rows were skipped"
     first_s, last_s = float(trace.arrival_s[0]), float(trace.arrival_s[-1])
@@ -45,8 +43,8 @@ def warnings_of(
             f"the first request arrives at {first_s:,.0f} s and the fleet idles until then: "
             "leave that out with --window"
         )
-    for outcome, run in zip(outcomes, prepared, strict=True):
-        yield from _batches(outcome, run)
+    for outcome, fleet in zip(outcomes, fleets, strict=True):
+        yield from _batches(outcome, fleet)
     for outcome in outcomes:
         if is_saturated(outcome, scenario):
             yield (
@@ -99,15 +97,18 @@ def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:
             )
 
 
-def _assumptions(
-    calibration: Calibration, scenario: Scenario, prepared: Sequence[Prepared]
-) -> Iterator[str]:
-    gpu = calibration.gpu
+def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
+    gpu = group.calibration.gpu
     origin = gpu.origins.get("idle_power_w")
     if scenario.idle_power_w is not None:
         yield f"assumed: idle power of {scenario.idle_power_w:g} W, as given"
     elif gpu.idle_power_w is not None and origin is not None and origin.kind is Kind.ASSUMED:
         yield f"assumed: idle power of {gpu.idle_power_w:g} W ({origin.source})"
+
+
+def _assumptions(
+    groups: Sequence[Group], scenario: Scenario, prepared: Sequence[Prepared]
+) -> Iterator[str]:
     switching = any(p.asked_mhz[Phase.PREFILL] != p.asked_mhz[Phase.DECODE] for p in prepared)
     if switching and scenario.switch_latency_s == SWITCH_LATENCY_S:
         yield (
@@ -117,17 +118,18 @@ def _assumptions(
     batching = scenario.batching
     if isinstance(batching, Disaggregated) and batching.link_gb_per_s == LINK_GB_PER_S:
         yield f"assumed: a link of {LINK_GB_PER_S:g} GB/s between both pools (--link-gb-per-s)"
-    if calibration.provenance.kind is Kind.TWIN:
+    if any(group.calibration.provenance.kind is Kind.TWIN for group in groups):
         yield "the calibration was measured on a simulated GPU (twin), not on hardware"
 
 
-def _batches(outcome: Outcome, run: Prepared) -> Iterator[str]:
+def _batches(outcome: Outcome, fleet: PreparedFleet) -> Iterator[str]:
     batches = outcome.replayed.batches
     if batches is None:
         return
     rejected = int(outcome.replayed.rejected.sum())
     if rejected:
         yield f"{outcome.policy}: {rejected:,} requests were rejected: they do not fit the KV cache"
+    run = min(fleet.groups, key=lambda ready: ready.curves[Phase.DECODE].domain.batch[1])
     most = run.curves[Phase.DECODE].domain.batch[1]
     beyond = batches.gap_tokens > most
     if np.any(beyond):
@@ -136,8 +138,9 @@ def _batches(outcome: Outcome, run: Prepared) -> Iterator[str]:
             f"extrapolated: under {outcome.policy}, {share:.1%} of tokens were decoded in batches "
             f"beyond the {most:,.0f} sequences at which {run.model} was measured"
         )
-    batching = run.batching
-    if isinstance(batching, Continuous | Disaggregated):
+    for run in fleet.groups:
+        if not isinstance(run.batching, Continuous | Disaggregated):
+            continue
         mixed = MixedCurves(run.curves[Phase.PREFILL], run.curves[Phase.DECODE])
         if not mixed.shared:
             yield (

@@ -55,6 +55,13 @@ _FLEET: tuple[Option, ...] = (
     click.option("--model", metavar="NAME", help="Model of the calibration; its first if absent."),
     click.option("--engine", metavar="NAME", help="Engine of the calibration; the model's first."),
     click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME=MODEL[@CALIBRATION]:N",
+        help="Replicas of a kind beside others; may be repeated. ,engine=NAME may follow.",
+    ),
+    click.option(
         "--replicas",
         default="auto",
         show_default=True,
@@ -67,6 +74,12 @@ _FLEET: tuple[Option, ...] = (
         default=Routing.LEAST_OUTSTANDING.value,
         show_default=True,
         help="How an arriving request chooses its replica.",
+    ),
+    click.option(
+        "--queue-limit",
+        type=int,
+        metavar="N",
+        help="Requests that power-aware routing lets a replica have; what it serves at once.",
     ),
     click.option(
         "--arrivals",
@@ -172,8 +185,10 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         )
     if arrivals is Arrivals.OFFLINE and given["rate_scale"] is not None:
         raise BadOption("--rate-scale changes nothing when --arrivals offline: leave one out")
+    pooled = given["groups"] and given["batching"] == "disaggregated"
     batching = parse_batching(
-        given["batching"],
+        # How many replicas are in each pool, every group says itself.
+        "disaggregated:1:1" if pooled else given["batching"],
         given["max_batched_tokens"],
         given["max_num_seqs"],
         given["kv_blocks"],
@@ -182,12 +197,20 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
     replicas = _replicas(given["replicas"])
     if isinstance(batching, Disaggregated) and replicas is not None:
         raise BadOption("--replicas: --batching disaggregated:P:D says how many; leave it out")
+    if isinstance(batching, Disaggregated) and given["groups"] and not pooled:
+        raise BadOption(
+            "--batching disaggregated:P:D: every --group says how many; expected disaggregated"
+        )
+    if given["queue_limit"] is not None and given["routing"] != Routing.POWER_AWARE:
+        raise BadOption(f"--queue-limit belongs to --routing {Routing.POWER_AWARE}")
     scenario = Scenario(
         policies=policies,
         model=given["model"],
         engine=given["engine"],
+        groups=given["groups"],
         replicas=replicas,
         routing=Routing(given["routing"]),
+        queue_limit=given["queue_limit"],
         arrivals=arrivals,
         batching=batching,
         switch_latency_s=_span_s("--switch-latency", given["switch_latency"]),

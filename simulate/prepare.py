@@ -3,7 +3,7 @@
 In: a scenario, a calibration, query lengths. Out: runs that only wait for a fleet size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from policies import (
     make_selection,
     parse_policy,
 )
+from policies.fleet_cap import FleetCap
 from policies.governor import held_mhz, max_frequency, requested_mhz
 from simulate.batching import (
     Alone,
@@ -33,7 +34,6 @@ from simulate.batching import (
 )
 from simulate.fleet import Fleet
 from simulate.occupancy import mean_prefill_s, typical_steps, usual_batch
-from simulate.outcome import Outcome
 from simulate.scenario import Arrivals, Scenario
 from simulate.service import Lengths
 from simulate.serving import (
@@ -44,7 +44,6 @@ from simulate.serving import (
     ServingPools,
     ServingStepwise,
     is_stepwise,
-    replay_on,
 )
 from traces import Trace
 
@@ -78,9 +77,16 @@ def queries_of(trace: Trace, arrivals: Arrivals) -> Queries:
 
 
 def prepare(
-    policy: str, scenario: Scenario, calibration: Calibration, queries: Queries
+    policy: str,
+    scenario: Scenario,
+    calibration: Calibration,
+    queries: Queries,
+    share: float = 1.0,
 ) -> Prepared:
     """Make the policy named ``policy`` ready to run on ``calibration``.
+
+    ``share`` is the part of the fleet that its replicas are: of the queries, as far as typical
+    steps go, and of a power that the whole fleet may draw.
 
     Raises:
         BadPolicy, BadCalibration, OutOfRange: the policy, model, engine or a clock is not there.
@@ -95,9 +101,11 @@ def prepare(
     batching = with_blocks(scenario.batching, calibration, model)
     setting = _setting(scenario, batching, calibration, curves, queries)
     if not isinstance(batching, Alone):
-        setting = _at_usual_batch(setting, batching, scenario, queries)
+        setting = _at_usual_batch(setting, batching, scenario, queries, share)
     typical = setting.typical
     governor = make_governor(spec.governor, setting)
+    if isinstance(governor, FleetCap):
+        governor = governor.part(share)
     return Prepared(
         policy=policy,
         model=model,
@@ -132,38 +140,20 @@ def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> in
     return max(run.serving.fewest_replicas(queries, scenario.switch_latency_s) for run in runs)
 
 
-def run(
-    prepared: Prepared,
-    scenario: Scenario,
-    queries: Queries,
-    replicas: int,
-    advance: Callable[[int], None] = lambda _n: None,
-) -> Outcome:
-    """Replay ``queries`` under one policy on ``replicas`` replicas.
+def fleet_of(prepared: Prepared, scenario: Scenario, replicas: int) -> Fleet:
+    """Return ``replicas`` replicas under ``prepared``.
 
     Raises:
         BadOption: nobody knows the GPU's idle power.
     """
-    fleet = Fleet(
+    return Fleet(
         replicas=replicas,
         routing=scenario.routing,
         idle_power_w=idle_power_w(prepared.gpu, scenario),
         idle_mhz=prepared.governor.idle_mhz,
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
-    )
-    replayed = replay_on([prepared.serving.on(queries, fleet)], queries, advance)
-    if isinstance(prepared.batching, Alone):
-        # Governors that look are served step by step even there: nothing was batched.
-        replayed = replace(replayed, batches=None)
-    return Outcome(
-        policy=prepared.policy,
-        model=prepared.model,
-        replicas=replicas,
-        arrival_s=queries.arrival_s,
-        prompt_tokens=queries.lengths.prompt_tokens,
-        output_tokens=queries.lengths.output_tokens,
-        replayed=replayed,
+        queue_limit=scenario.queue_limit,
     )
 
 
@@ -238,6 +228,7 @@ def _at_usual_batch(
     batching: Static | Continuous | Disaggregated,
     scenario: Scenario,
     queries: Queries,
+    share: float,
 ) -> Setting:
     """Return ``setting`` with typical steps of the batch that an untouched fleet would run."""
     limits = limits_of(batching)
@@ -252,7 +243,7 @@ def _at_usual_batch(
         replicas = 1 if offline else serving.fewest_replicas(queries, 0.0)
     decode = setting.curves[Phase.DECODE]
     batch = usual_batch(
-        *(queries.arrival_s, queries.lengths, limits, decode, serving.prices, replicas),
+        *(queries.arrival_s, queries.lengths, limits, decode, serving.prices, replicas / share),
         prefill_s,
     )
     return replace(setting, typical=typical_steps(queries.lengths, limits, batch))

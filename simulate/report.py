@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from model.curves import Curves
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
 from simulate.meter import State
+from simulate.prepare import Prepared
 
 SUMMARY_VERSION = 1
 
@@ -61,6 +62,18 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             "origins": {k: asdict(o) for k, o in calibration.gpu.origins.items()},
             "provenance": asdict(calibration.provenance),
         },
+        "groups": [
+            {
+                "name": group.name,
+                "model": served.model,
+                "calibration": group.calibration.name,
+                "gpu": group.calibration.gpu.name,
+                "replicas": len(served.replicas),
+            }
+            for group, served in zip(
+                comparison.groups, comparison.results[0].outcome.groups, strict=True
+            )
+        ],
         "baseline": comparison.results[0].outcome.policy,
         "policies": [_policy(result) for result in comparison.results],
         "warnings": list(comparison.warnings),
@@ -77,9 +90,25 @@ def number(value: float | None) -> str:
 
 
 def _policy(result: PolicyResult) -> dict[str, Any]:
-    prepared = result.prepared
+    prepared, outcome = result.prepared, result.outcome
     return {
-        "policy": result.outcome.policy,
+        "policy": outcome.policy,
+        **_ready(prepared),
+        "groups": [
+            {"name": served.name, "replicas": list(served.replicas), **_ready(ready)}
+            for served, ready in zip(outcome.groups, result.fleet.groups, strict=True)
+        ],
+        "batching": asdict(prepared.batching),
+        "metrics": asdict(result.metrics),
+        "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),
+        "energy_j": asdict(result.energy_j),
+        "saving": asdict(result.saving),
+        "latency_change": {k: asdict(e) for k, e in result.latency_change.items()},
+    }
+
+
+def _ready(prepared: Prepared) -> dict[str, Any]:
+    return {
         "model": prepared.model,
         "engine": prepared.curves[Phase.PREFILL].engine,
         "clocks": {
@@ -94,27 +123,31 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
             for phase in Phase
         },
         "power_cap_w": prepared.governor.cap_w,
-        "batching": asdict(prepared.batching),
-        "metrics": asdict(result.metrics),
-        "energy_by_replica_j": result.outcome.energy_by_replica_j.tolist(),
-        "energy_j": asdict(result.energy_j),
-        "saving": asdict(result.saving),
-        "latency_change": {k: asdict(e) for k, e in result.latency_change.items()},
     }
 
 
 def _headline(comparison: Comparison) -> str:
     trace, first = comparison.trace, comparison.results[0]
-    curves: Curves = first.prepared.curves[Phase.PREFILL]
-    models = dict.fromkeys(r.prepared.model for r in comparison.results)
+    words = [ready.batching.words for ready in first.fleet.groups]
+    kinds = []
+    for index, (group, served) in enumerate(
+        zip(comparison.groups, first.outcome.groups, strict=True)
+    ):
+        ready = [result.fleet.groups[index] for result in comparison.results]
+        models = ", ".join(dict.fromkeys(each.model for each in ready))
+        size = len(served.replicas)
+        kinds.append(
+            f"{served.name + ': ' if served.name else ''}[bold]{models}[/bold] in "
+            f"{ready[0].curves[Phase.PREFILL].engine} on {size} replica{'s' if size > 1 else ''} "
+            f"of one {group.calibration.gpu.name}"
+            f"{', ' + words[index] if len(set(words)) > 1 else ''}"
+        )
     span_s = float(first.outcome.arrival_s[-1] - first.outcome.arrival_s[0])
     operations = f" ({', '.join(trace.source.operations)})" if trace.source.operations else ""
-    replicas = f"{comparison.replicas} replica{'s' if comparison.replicas > 1 else ''}"
     return (
         f"[bold]{trace.name}[/bold]{operations}: {len(trace):,} requests, arriving over "
         f"{span_s:,.0f} s\n"
-        f"[bold]{', '.join(models)}[/bold] in {curves.engine} on {replicas} of one "
-        f"{comparison.calibration.gpu.name}, {first.prepared.batching.words}"
+        f"{'; '.join(kinds)}{', ' + words[0] if len(set(words)) == 1 else ''}"
     )
 
 
@@ -127,7 +160,11 @@ def _table(comparison: Comparison) -> Table:
     batched = any(r.outcome.replayed.batches is not None for r in comparison.results)
     states = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
     sections: list[list[Row]] = [
-        [(f"{phase} clock, MHz", _clock(phase)) for phase in Phase],
+        [
+            (f"{phase} clock{' of ' + group.name if group.name else ''}, MHz", _clock(index, phase))
+            for index, group in enumerate(comparison.groups)
+            for phase in Phase
+        ],
         [
             ("energy, kWh", lambda r: number(r.metrics.energy_kwh)),
             ("energy, MJ", lambda r: number(r.metrics.energy_j / 1e6)),
@@ -151,6 +188,10 @@ def _table(comparison: Comparison) -> Table:
         [(f"energy in {state.label}", _share("energy_by_state_j", state)) for state in states],
         [(f"time in {state.label}", _share("time_by_state_s", state)) for state in states],
     ]
+    if len(comparison.groups) > 1:
+        named = list(enumerate(group.name for group in comparison.groups))
+        sections.append([(f"requests to {name}", _requests(index)) for index, name in named])
+        sections.append([(f"energy of {name}", _energy(index)) for index, name in named])
     if comparison.scenario.slo is not None:
         sections.append(
             [
@@ -191,8 +232,21 @@ def _gap(quantile: str) -> Callable[[PolicyResult], str]:
     return cell
 
 
-def _clock(phase: Phase) -> Callable[[PolicyResult], str]:
-    return lambda result: f"{result.prepared.held_mhz[phase]:,.0f}"
+def _clock(group: int, phase: Phase) -> Callable[[PolicyResult], str]:
+    return lambda result: f"{result.fleet.groups[group].held_mhz[phase]:,.0f}"
+
+
+def _requests(group: int) -> Callable[[PolicyResult], str]:
+    return lambda result: f"{np.mean(result.outcome.group_of == group):.1%}"
+
+
+def _energy(group: int) -> Callable[[PolicyResult], str]:
+    def cell(result: PolicyResult) -> str:
+        outcome = result.outcome
+        mine_j = outcome.energy_by_replica_j[outcome.group_of_replica == group].sum()
+        return f"{mine_j / outcome.energy_j:.1%}"
+
+    return cell
 
 
 def _attainment(objective: str) -> Callable[[PolicyResult], str]:
@@ -244,7 +298,6 @@ def _share(figure: str, state: State) -> Callable[[PolicyResult], str]:
 
 
 def _footnotes(comparison: Comparison) -> list[str]:
-    provenance = comparison.calibration.provenance
     source = comparison.trace.source
     lines = [f"! {warning}" for warning in comparison.warnings]
     if comparison.scenario.draws:
@@ -252,16 +305,19 @@ def _footnotes(comparison: Comparison) -> list[str]:
             f"Saving and changes of latency: 95% intervals over {comparison.scenario.draws} draws "
             "of the curves' coefficients (not of the trace)."
         )
-    lines.append(
-        f"Calibration {comparison.calibration.name}: {provenance.kind}; {provenance.source}"
-    )
-    for phase in Phase:
-        curves = comparison.results[0].prepared.curves[phase]
+    for group, prepared in zip(comparison.groups, comparison.results[0].fleet.groups, strict=True):
+        provenance = group.calibration.provenance
+        named = f" of {group.name}" if group.name else ""
         lines.append(
-            f"  {phase}: hold-out error {curves.time.errors.holdout_mape:.1%} in time, "
-            f"{curves.power.errors.holdout_mape:.1%} in power, over {curves.time.errors.clocks} "
-            "clocks"
+            f"Calibration {group.calibration.name}{named}: {provenance.kind}; {provenance.source}"
         )
+        for phase in Phase:
+            curves = prepared.curves[phase]
+            lines.append(
+                f"  {phase}: hold-out error {curves.time.errors.holdout_mape:.1%} in time, "
+                f"{curves.power.errors.holdout_mape:.1%} in power, over "
+                f"{curves.time.errors.clocks} clocks"
+            )
     lines.append(f"Trace: {source.kind}; {source.description}")
     return lines
 

@@ -44,7 +44,8 @@ def requests_table(outcome: Outcome) -> pa.Table:
         {
             "policy": pa.repeat(outcome.policy, rows),
             "request": np.arange(rows),
-            "model": pa.repeat(outcome.model, rows),
+            "group": _of_groups([group.name for group in outcome.groups], outcome),
+            "model": _of_groups([group.model for group in outcome.groups], outcome),
             "replica": replayed.replica,
             "prompt_tokens": outcome.prompt_tokens,
             "output_tokens": outcome.output_tokens,
@@ -60,6 +61,10 @@ def requests_table(outcome: Outcome) -> pa.Table:
             "switching_j": replayed.switching_j,
         }
     )
+
+
+def _of_groups(words: list[str], outcome: Outcome) -> pa.Array:
+    return pa.array(words).take(pa.array(outcome.group_of))
 
 
 def power_table(outcome: Outcome, rows: slice = slice(None)) -> pa.Table:

@@ -34,8 +34,11 @@ class Scenario:
         baseline: the policy that savings are counted against.
         model: model of the calibration; None takes its first.
         engine: engine of the calibration; None takes the model's first.
+        groups: as written after ``--group``; none: one, of ``model`` in ``engine``.
         replicas: fleet size; None finds the smallest stable one for the slowest policy.
         routing: how queries reach replicas.
+        queue_limit: queries that power-aware routing lets a replica have; None: as many as it
+            serves together.
         arrivals: when queries arrive: as in the trace, or all at once.
         batching: which requests a replica serves together.
         switch_latency_s: stall for each change of a requested clock.
@@ -43,6 +46,9 @@ class Scenario:
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
         max_slowdown: what phase-aware may cost each phase, as a fraction of its time.
         slo: objectives to report attainment of.
+        quality_from: a table of outcomes to join with the trace; None: those of the trace.
+        quality_of: as written after ``--quality-of``: whose outcomes stand for a model's.
+        predictor: a file or a shipped name: what predicts quality from text.
         draws: how often the curves' coefficients are drawn from their covariance.
         seed: seed of those draws.
     """
@@ -51,8 +57,10 @@ class Scenario:
     baseline: str = "max-frequency"
     model: str | None = None
     engine: str | None = None
+    groups: tuple[str, ...] = ()
     replicas: int | None = None
     routing: Routing = Routing.LEAST_OUTSTANDING
+    queue_limit: int | None = None
     arrivals: Arrivals = Arrivals.TRACE
     batching: Batching = field(default_factory=Alone)
     switch_latency_s: float = SWITCH_LATENCY_S
@@ -60,5 +68,8 @@ class Scenario:
     idle_power_w: float | None = None
     max_slowdown: float = 0.1
     slo: Slo | None = None
+    quality_from: str | None = None
+    quality_of: tuple[str, ...] = ()
+    predictor: str | None = None
     draws: int = 20
     seed: int = 0

@@ -14,8 +14,9 @@ from model.calibration import Calibration
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
 from simulate.coverage import is_saturated, warnings_of
+from simulate.groups import PreparedFleet, groups_of, prepare_fleet, run_fleet, sizes_of
 from simulate.metrics import Metrics, measure
-from simulate.prepare import Prepared, fleet_size, prepare, queries_of, run
+from simulate.prepare import queries_of
 from simulate.scenario import Scenario
 from traces import Trace
 
@@ -149,9 +150,12 @@ def sweep_clocks(
     if latency not in LATENCIES:
         raise BadOption(f"--latency: found {latency!r}; expected one of {', '.join(LATENCIES)}")
     queries = queries_of(trace, scenario.arrivals)
-    marked = [prepare(name, scenario, calibration, queries) for name in scenario.policies]
-    replicas = fleet_size(marked, scenario, queries)
-    outcomes = [run(ready, scenario, queries, replicas, advance) for ready in marked]
+    groups = groups_of(scenario, calibration)
+    if len(groups) > 1:
+        raise BadOption("--group: a sweep is over the clocks of one group; leave it out")
+    marked = [prepare_fleet(name, groups, queries) for name in scenario.policies]
+    sizes = sizes_of(groups, marked, queries)
+    outcomes = [run_fleet(ready, groups, queries, sizes, advance) for ready in marked]
     marks = [
         _cell(ready, measure(outcome, scenario.slo), is_saturated(outcome, scenario))
         for ready, outcome in zip(marked, outcomes, strict=True)
@@ -159,22 +163,22 @@ def sweep_clocks(
     cells = []
     for prefill_mhz, decode_mhz in grid.pairs:
         name = f"phase-aware:prefill={prefill_mhz:g},decode={decode_mhz:g}"
-        ready = prepare(name, scenario, calibration, queries)
-        outcome = run(ready, scenario, queries, replicas, advance)
+        ready = prepare_fleet(name, groups, queries)
+        outcome = run_fleet(ready, groups, queries, sizes, advance)
         metrics = measure(outcome, scenario.slo)
         cells.append(_cell(ready, metrics, is_saturated(outcome, scenario)))
     return Sweep(
-        scenario=replace(scenario, replicas=replicas),
+        scenario=replace(scenario, replicas=sum(sizes)),
         trace=trace,
         calibration=calibration,
-        model=marked[0].model,
-        replicas=replicas,
+        model=marked[0].groups[0].model,
+        replicas=sum(sizes),
         grid=grid,
         cells=tuple(cells),
         marks=tuple(marks),
         latency=latency,
         front=tuple(pareto(*(costs(cells, latency))).tolist()),
-        warnings=tuple(warnings_of(trace, calibration, scenario, outcomes, marked)),
+        warnings=tuple(warnings_of(trace, groups, scenario, outcomes, marked)),
     )
 
 
@@ -203,5 +207,6 @@ def pareto(first: Array, second: Array) -> NDArray[np.int64]:
     return order[second[order] < best]
 
 
-def _cell(ready: Prepared, metrics: Metrics, saturated: bool) -> Cell:
-    return Cell(ready.policy, dict(ready.asked_mhz), dict(ready.held_mhz), metrics, saturated)
+def _cell(fleet: PreparedFleet, metrics: Metrics, saturated: bool) -> Cell:
+    ready = fleet.groups[0]
+    return Cell(fleet.policy, dict(ready.asked_mhz), dict(ready.held_mhz), metrics, saturated)

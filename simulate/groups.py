@@ -1,0 +1,229 @@
+"""Groups of a fleet: each a model on a GPU, with replicas of its own.
+
+In: what follows ``--group``, a scenario, a calibration. Out: every group with its calibration; a
+policy made ready for each of them, and a run of all together.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.calibration import Calibration
+from model.calibration import load as load_calibration
+from phasewatt.errors import BadOption, BadPolicy
+from policies import make_selection, parse_policy
+from simulate.batching import Alone, Disaggregated
+from simulate.outcome import Outcome, ServedGroup
+from simulate.prepare import Prepared, fleet_of, fleet_size, prepare, redrawn
+from simulate.scenario import Scenario
+from simulate.serving import Queries, replay_on
+
+_WRITTEN = re.compile(
+    r"(?P<name>[^=,]+)=(?P<model>[^@,]+?)(@(?P<calibration>[^,]+?))?"
+    r":(?P<replicas>\d+)(:(?P<decoding>\d+))?(,engine=(?P<engine>[^,]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Replicas of one model on one kind of GPU; ``name`` is empty where a fleet has no others.
+
+    ``source`` says where its calibration is from, empty for that of the fleet. ``scenario`` is that
+    of the fleet, with the group's own model, engine and pools. ``replicas`` is None where no
+    groups are written and the scenario says how many.
+    """
+
+    name: str
+    source: str
+    calibration: Calibration
+    scenario: Scenario
+    replicas: int | None
+
+
+@dataclass(frozen=True)
+class PreparedFleet:
+    """A policy made ready for every group of a fleet, and who may serve what."""
+
+    policy: str
+    groups: tuple[Prepared, ...]
+    may: NDArray[np.bool_] | None
+
+
+def groups_of(scenario: Scenario, calibration: Calibration) -> tuple[Group, ...]:
+    """Return the groups of ``scenario``; one without a name, of ``calibration``, if it has none.
+
+    Raises:
+        BadOption: a group is not written as it should be, or twice.
+        BadCalibration: a group's calibration does not exist.
+    """
+    if not scenario.groups:
+        return (Group("", "", calibration, scenario, None),)
+    if scenario.replicas is not None:
+        raise BadOption("--replicas: every --group says how many; leave it out")
+    if scenario.model is not None or scenario.engine is not None:
+        raise BadOption("--model and --engine: every --group names its own; leave them out")
+    loaded = {"": calibration}
+    groups = [_group(text, scenario, loaded) for text in scenario.groups]
+    names = [group.name for group in groups]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadOption(f"--group: found {name!r} twice; expected another name for each")
+    return tuple(groups)
+
+
+def sizes_of(
+    groups: Sequence[Group], fleets: Sequence[PreparedFleet], queries: Queries
+) -> tuple[int, ...]:
+    """Return the replicas of each group; see :func:`simulate.prepare.fleet_size`."""
+    if groups[0].replicas is None:
+        runs = [fleet.groups[0] for fleet in fleets]
+        return (fleet_size(runs, groups[0].scenario, queries),)
+    return tuple(group.replicas or 0 for group in groups)
+
+
+def prepare_fleet(policy: str, groups: Sequence[Group], queries: Queries) -> PreparedFleet:
+    """Make the policy named ``policy`` ready on every group: each has a governor of its own.
+
+    Typical steps are those of replicas that share all queries evenly.
+
+    Raises:
+        BadPolicy, BadCalibration, OutOfRange: see :func:`simulate.prepare.prepare`.
+    """
+    if len(groups) == 1:
+        only = prepare(policy, groups[0].scenario, groups[0].calibration, queries)
+        return PreparedFleet(policy, (only,), None)
+    spec = parse_policy(policy)
+    whole = sum(group.replicas or 0 for group in groups)
+    prepared = [
+        replace(
+            prepare(
+                *(spec.governor, group.scenario, group.calibration, queries),
+                share=(group.replicas or 0) / whole,
+            ),
+            policy=policy,
+        )
+        for group in groups
+    ]
+    may = None
+    if spec.selection is not None:
+        models = tuple(dict.fromkeys(each.model for each in prepared))
+        chosen, *others = make_selection(spec.selection).models(models)
+        if others:
+            raise BadPolicy(f"policy {policy}: expected single: in a fleet of groups, as yet")
+        of_model = np.array([each.model == chosen for each in prepared])
+        may = np.broadcast_to(of_model, (queries.arrival_s.size, of_model.size))
+    return PreparedFleet(policy, tuple(prepared), may)
+
+
+def drawn_of(groups: Sequence[Group], seed: int, draw: int) -> dict[str, Calibration]:
+    """Return every group's calibration, by its source, with coefficients of one draw."""
+    calibrations = {group.source: group.calibration for group in groups}
+    return {
+        source: calibration.drawn(
+            np.random.default_rng([seed, draw, index] if index else [seed, draw])
+        )
+        for index, (source, calibration) in enumerate(calibrations.items())
+    }
+
+
+def redrawn_fleet(
+    fleet: PreparedFleet,
+    groups: Sequence[Group],
+    drawn: Mapping[str, Calibration],
+    queries: Queries,
+) -> PreparedFleet:
+    """Return ``fleet`` as it would fare on the calibrations ``drawn``, by their sources."""
+    return replace(
+        fleet,
+        groups=tuple(
+            redrawn(ready, drawn[group.source], group.scenario.engine, queries)
+            for ready, group in zip(fleet.groups, groups, strict=True)
+        ),
+    )
+
+
+def run_fleet(
+    fleet: PreparedFleet,
+    groups: Sequence[Group],
+    queries: Queries,
+    sizes: Sequence[int],
+    advance: Callable[[int], None] = lambda _n: None,
+) -> Outcome:
+    """Replay ``queries`` under one policy on ``sizes`` replicas of each group.
+
+    Raises:
+        BadOption: nobody knows a GPU's idle power.
+    """
+    if fleet.may is not None:
+        queries = replace(queries, may=fleet.may)
+    parts = [
+        ready.serving.on(queries, fleet_of(ready, group.scenario, size))
+        for ready, group, size in zip(fleet.groups, groups, sizes, strict=True)
+    ]
+    replayed = replay_on(parts, queries, advance)
+    if isinstance(groups[0].scenario.batching, Alone):
+        # Governors that look are served step by step even there: nothing was batched.
+        replayed = replace(replayed, batches=None)
+    return Outcome(
+        policy=fleet.policy,
+        groups=_served(fleet, groups, sizes),
+        arrival_s=queries.arrival_s,
+        prompt_tokens=queries.lengths.prompt_tokens,
+        output_tokens=queries.lengths.output_tokens,
+        replayed=replayed,
+    )
+
+
+def _served(
+    fleet: PreparedFleet, groups: Sequence[Group], sizes: Sequence[int]
+) -> tuple[ServedGroup, ...]:
+    """Return the groups with the numbers of their replicas: of pools, those that prefill first."""
+    decoding = [_decoding(group) for group in groups]
+    first = 0
+    numbers: list[list[int]] = []
+    for size, of_decode in zip(sizes, decoding, strict=True):
+        numbers.append(list(range(first, first + size - of_decode)))
+        first += size - of_decode
+    for mine, of_decode in zip(numbers, decoding, strict=True):
+        mine.extend(range(first, first + of_decode))
+        first += of_decode
+    return tuple(
+        ServedGroup(group.name, ready.model, tuple(mine))
+        for group, ready, mine in zip(groups, fleet.groups, numbers, strict=True)
+    )
+
+
+def _decoding(group: Group) -> int:
+    batching = group.scenario.batching
+    return batching.decode_replicas if isinstance(batching, Disaggregated) else 0
+
+
+def _group(text: str, scenario: Scenario, loaded: dict[str, Calibration]) -> Group:
+    pooled = isinstance(scenario.batching, Disaggregated)
+    found = _WRITTEN.fullmatch(text)
+    if found is None or pooled != bool(found["decoding"]):
+        counts = "PREFILLING:DECODING" if pooled else "REPLICAS"
+        raise BadOption(
+            f"--group: found {text!r}; expected NAME=MODEL[@CALIBRATION]:{counts}[,engine=NAME]"
+        )
+    sizes = [int(found[key]) for key in ("replicas", "decoding") if found[key]]
+    if min(sizes) < 1:
+        raise BadOption(f"--group {found['name']}: found 0 replicas; expected 1 or more")
+    source = found["calibration"] or ""
+    if source not in loaded:
+        loaded[source] = load_calibration(source)
+    batching = scenario.batching
+    if isinstance(batching, Disaggregated):
+        batching = replace(batching, prefill_replicas=sizes[0], decode_replicas=sizes[1])
+    own = replace(
+        scenario,
+        groups=(),
+        model=found["model"],
+        engine=found["engine"],
+        batching=batching,
+        replicas=None if pooled else sizes[0],
+    )
+    return Group(found["name"], source, loaded[source], own, sum(sizes))
