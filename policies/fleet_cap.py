@@ -5,14 +5,19 @@ sum of what replicas may draw never exceeds the watts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from model.curves import Curves
+from model.mixed import mixed_curves
 from model.work import Array, Phase, Work
 from phasewatt.errors import BadPolicy
 from policies.governor import UNLOCKED_MHZ, Governor, Setting, max_frequency, number
 from policies.situation import Decision, Pilot, Situation
+
+MARGIN = 1.02
+"""On what replicas are found to draw at their lowest clock; chosen here."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +125,31 @@ class _FleetCapPilot:
 
 
 def _most_at_lowest_w(setting: Setting) -> float:
-    """Return the most that any step inside the calibrated ranges draws at the lowest clock."""
-    most_w = 0.0
-    for phase, curves in setting.curves.items():
-        batch = np.array([1.0, 1.0, curves.domain.batch[1], curves.domain.batch[1]])
-        span = curves.domain.prompt_tokens
-        if phase is Phase.DECODE:
-            span = curves.domain.context_tokens
-        low, high = span or (1.0, 1.0)
-        lengths = np.array([max(low, 1.0), high, max(low, 1.0), high])
-        make = Work.prefill if phase is Phase.PREFILL else Work.decode
-        work = Work.stacked([make(batch, lengths), setting.typical[phase]])
-        most_w = max(most_w, float(np.max(curves.power_w(work, curves.domain.sm_mhz[0]))))
-    return most_w
+    """Return the most that a step inside the calibrated ranges draws at the lowest clock.
+
+    Steps of few and of many prompts, sequences and tokens are tried, of either phase and, where
+    steps mix, of both together; :data:`MARGIN` covers those between.
+    """
+    prefill, decode = setting.curves[Phase.PREFILL], setting.curves[Phase.DECODE]
+    prompts = Work.prefill(*_crossed(prefill, prefill.domain.prompt_tokens))
+    tokens = Work.decode(*_crossed(decode, decode.domain.context_tokens))
+    most_w = max(
+        float(np.max(curves.power_w(work, curves.domain.sm_mhz[0])))
+        for curves, work in ((prefill, prompts), (decode, tokens))
+    )
+    if setting.mixes:
+        mixed = mixed_curves(prefill, decode)
+        these, those = np.indices((prompts.shape[0], tokens.shape[0])).reshape(2, -1)
+        first, second = prompts.at(these), tokens.at(those)
+        both = Work(*(getattr(first, f.name) + getattr(second, f.name) for f in fields(Work)))
+        most_w = max(most_w, float(np.max(mixed.power_w(both, mixed.domain.sm_mhz[0]))))
+    return most_w * MARGIN
+
+
+def _crossed(curves: Curves, span: tuple[float, float] | None) -> tuple[Array, Array]:
+    """Return batches and lengths inside the calibrated ranges, each with each, shape (36,)."""
+    batches = np.geomspace(1.0, curves.domain.batch[1], 6)
+    low, high = span or (1.0, 1.0)
+    lengths = np.geomspace(max(low, 1.0), high, 6)
+    batch, length = np.meshgrid(batches, lengths)
+    return batch.ravel(), length.ravel()

@@ -156,7 +156,9 @@ class ServingBatches:
             BadCalibration: the curves cannot price mixed steps, and ``limits`` let steps mix.
             OutOfRange: the batches lie outside the calibrated domain.
         """
-        prices = step_prices(curves, gpu, governor, limits)
+        prices = step_prices(curves, gpu, governor.cap_w, limits)
+        if isinstance(governor, Oracle):
+            prices = governor.reprice(prices)
         return ServingBatches(prices, limits, curves[Phase.DECODE], governor)
 
     def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
@@ -258,20 +260,20 @@ def replay_on(
     return replay(queries.arrival_s, queries.lengths, groups, advance, queries.may)
 
 
-def step_prices(curves: PhaseCurves, gpu: Gpu, governor: Governor, limits: Limits) -> StepPrices:
-    """Return what prices the steps of batches within ``limits`` under ``governor``.
+def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limits) -> StepPrices:
+    """Return what prices the steps of batches within ``limits``.
 
     Raises:
         BadCalibration: the curves cannot price mixed steps, and ``limits`` let steps mix.
         OutOfRange: batches of one, or of as many as never refill, were not calibrated.
     """
     prefill, decode = curves[Phase.PREFILL], curves[Phase.DECODE]
-    prices = prices_of(prefill, decode, gpu, governor.cap_w, mixes=limits.refills)
+    prices = prices_of(prefill, decode, gpu, cap_w, mixes=limits.refills)
     for each in (prefill, decode):
         each.require_batch(1)
         if not limits.refills:
             each.require_batch(limits.sequences)
-    return governor.reprice(prices) if isinstance(governor, Oracle) else prices
+    return prices
 
 
 def is_stepwise(governor: Governor) -> bool:

@@ -107,7 +107,7 @@ GOVERNORS = (
     made("feedback"),
     made("greenllm"),
     made("voltana"),
-    made("fleet-cap:440"),
+    made("fleet-cap:460"),
     made("fleet-cap:650"),
     made("oracle"),
     made("race-to-idle"),
