@@ -1,4 +1,7 @@
-"""Two pools and a link agree with two slow engines and a link that is walked through by hand."""
+"""Two pools and a link agree with two slow engines and a link that is walked through by hand.
+
+Both sides price steps alike: that prices are those of the curves, single engines show.
+"""
 
 import numpy as np
 import pytest
@@ -9,8 +12,7 @@ from slow_engine import serve_slowly
 from test_engine_against_reference import EXACT, GOVERNORS, runs
 
 from model.affine import AffinePrices
-from model.mixed import mixed_curves
-from model.pricing import CurvePrices, Step
+from model.pricing import Step
 from model.work import Phase
 from policies import Looking
 from policies.oracle import Oracle
@@ -33,18 +35,14 @@ CALIBRATION = structured.calibration()
 def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, decoding):
     arrivals, prompts, outputs, limits, fleet = run
     curves = [CALIBRATION.curves_of("tiny", phase) for phase in Phase]
-    mixed = mixed_curves(*curves)
     lengths = Lengths(prompts, outputs)
-    engines_of, slow = [], []
+    prices_of, engines_of = [], []
     for governor in governors:
-        by = [
-            AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w),
-            CurvePrices(*curves, CALIBRATION.gpu, governor.cap_w, mixed),
-        ]
+        prices = AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w)
         if isinstance(governor, Oracle):
-            by = [governor.reprice(by[0])] * 2
-        engines_of.append(BatchEngine(lengths, by[0], governor, limits, at_once=1))
-        slow.append(by[1])
+            prices = governor.reprice(prices)
+        prices_of.append(prices)
+        engines_of.append(BatchEngine(lengths, prices, governor, limits, at_once=1))
     first = Fleet(**(vars(fleet) | {"idle_mhz": governors[0].idle_mhz}))
     idle_mhz = None if governors[1].idle_mhz is None else 800.0
     second = Fleet(**(vars(fleet) | {"idle_mhz": idle_mhz, "replicas": decoding}))
@@ -56,7 +54,7 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
         if not which:
             return [], [], 0.0
         second_pool = first_tokens is not None
-        governor, prices = governors[second_pool], slow[second_pool]
+        governor, prices = governors[second_pool], prices_of[second_pool]
         crew = None
         if isinstance(governor, Looking):
             crew = governor.crew(pool.replicas, pool.idle_power_w)
