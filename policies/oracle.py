@@ -22,8 +22,8 @@ from policies.governor import UNLOCKED_MHZ, Governor, Setting, no_argument
 _GRID = 24
 """Clocks that are tried first, for the first step and the last of a run."""
 
-_SECTIONS = 24
-"""Golden sections of what is left then: to 1e-5 of it, and to the square of that in energy."""
+_SECTIONS = 18
+"""Golden sections of what is left then: to 1e-4 of it, and to the square of that in energy."""
 
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
@@ -77,18 +77,29 @@ class LeastPrices:
             ends.append(self._near(last, low_mhz, float(top_mhz[-1])))
         below = np.minimum(min(low for low, _ in ends), top_mhz)
         above = np.minimum(max(high for _, high in ends), top_mhz)
-        for _ in range(_SECTIONS):
-            width = _GOLDEN * (above - below)
-            left, right = above - width, below + width
-            goes_left = self._above_idle_j(step, steps, left) < self._above_idle_j(
-                step, steps, right
-            )
-            above = np.where(goes_left, right, above)
-            below = np.where(goes_left, below, left)
-        best = np.stack([below, (below + above) / 2, above])
-        scores = np.stack([self._above_idle_j(step, steps, clocks) for clocks in best])
-        chosen = np.take_along_axis(best, np.argmin(scores, axis=0)[None], axis=0)[0]
+        ends_j = [self._above_idle_j(step, steps, clocks) for clocks in (below, above)]
+        chosen, least_j = self._section(step, steps, below, above)
+        for clocks, spent_j in zip((below, above), ends_j, strict=True):
+            chosen = np.where(spent_j < least_j, clocks, chosen)
+            least_j = np.minimum(spent_j, least_j)
         return self.prices.at_clocks(step, steps, chosen)
+
+    def _section(self, step: Step, steps: int, below: Array, above: Array) -> tuple[Array, Array]:
+        """Return the clocks between those given at which the least is drawn, and how much."""
+        left, right = above - _GOLDEN * (above - below), below + _GOLDEN * (above - below)
+        left_j, right_j = (self._above_idle_j(step, steps, clocks) for clocks in (left, right))
+        for _ in range(_SECTIONS):
+            goes_left = left_j < right_j
+            above, below = np.where(goes_left, right, above), np.where(goes_left, below, left)
+            kept, kept_j = np.where(goes_left, left, right), np.where(goes_left, left_j, right_j)
+            width = _GOLDEN * (above - below)
+            tried = np.where(goes_left, above - width, below + width)
+            tried_j = self._above_idle_j(step, steps, tried)
+            left, right = np.where(goes_left, tried, kept), np.where(goes_left, kept, tried)
+            left_j = np.where(goes_left, tried_j, kept_j)
+            right_j = np.where(goes_left, kept_j, tried_j)
+        goes_left = left_j < right_j
+        return np.where(goes_left, left, right), np.where(goes_left, left_j, right_j)
 
     def prefill_time_share(self, step: Step, sm_mhz: float) -> float:
         """Return the part of a mixed step that is prefill's."""
