@@ -5,7 +5,7 @@ names of its models, and sentences for what of it is assumed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from model.difficulty.table import OutcomeTable, read_table
 from model.work import Array
 from phasewatt.errors import BadOption, BadPolicy
 from simulate.scenario import Scenario
-from simulate.service import Lengths
+from simulate.serving import Queries
 from traces import Trace
 
 LENGTH_FEATURES = ("words", "chars")
@@ -85,13 +85,14 @@ class Answers:
     predictor: DifficultyPredictor | None
     assumed: tuple[str, ...] = field(default=())
 
-    def lengths(self, model: str) -> Lengths:
-        """Return prompts, and the answers that ``model`` gives: its own lengths where known."""
-        own = self.trace.answer_tokens.get(self.names.get(model, model))
-        tokens = self.trace.output_tokens
-        if own is not None:
-            tokens = np.where(np.isnan(own), tokens, np.nan_to_num(own)).astype(np.int64)
-        return Lengths(self.trace.prompt_tokens, tokens)
+    def answered_by(self, model: str | None, queries: Queries) -> Queries:
+        """Return ``queries`` with answers as long as ``model`` gives them, where that is known."""
+        own = None if model is None else self.trace.answer_tokens.get(self.names.get(model, model))
+        if own is None:
+            return queries
+        usual = queries.lengths.output_tokens
+        tokens = np.where(np.isnan(own), usual, np.nan_to_num(own)).astype(np.int64)
+        return replace(queries, lengths=replace(queries.lengths, output_tokens=tokens))
 
     @cached_property
     def has_text(self) -> bool:

@@ -14,6 +14,7 @@ from phasewatt.errors import OutOfRange
 from policies import Governor, Looking, PhaseClocks, Pilot, Situation, Watch
 from policies.governor import requested_mhz
 from simulate.course import Course
+from simulate.fleet import Fleet
 from simulate.scheduler import Plan, Scheduler
 
 
@@ -34,7 +35,9 @@ class Asks(Protocol):
 
     looks: bool
 
-    def of(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Answer:
+    def of(
+        self, plan: Plan, at_s: float, set_mhz: float | None, scheduler: Scheduler, watch: Watch
+    ) -> Answer:
         """Return what is asked for the step that ``plan`` holds, which begins at ``at_s``."""
         ...
 
@@ -43,25 +46,16 @@ class Asks(Protocol):
         ...
 
 
-def asks_of(
-    governor: Governor,
-    prices: StepPrices,
-    schedulers: Sequence[Scheduler],
-    course: Course,
-    idle_power_w: float,
-) -> Sequence[Asks]:
-    """Return what asks ``governor`` for each replica, told by its scheduler.
+def asks_of(governor: Governor, prices: StepPrices, course: Course, fleet: Fleet) -> Sequence[Asks]:
+    """Return what asks ``governor`` for each replica of ``fleet``.
 
     Raises:
         BadPolicy: the governor cannot serve so many.
     """
     if not isinstance(governor, Looking):
-        return [_Blind(governor, prices)] * len(schedulers)
-    pilots = governor.crew(len(schedulers), idle_power_w)
-    return [
-        _Seeing(pilot, prices, scheduler, course, governor.coupled)
-        for pilot, scheduler in zip(pilots, schedulers, strict=True)
-    ]
+        return [_Blind(governor, prices)] * fleet.replicas
+    pilots = governor.crew(fleet.replicas, fleet.idle_power_w)
+    return [_Seeing(pilot, prices, course, governor.coupled) for pilot in pilots]
 
 
 class _Blind:
@@ -71,8 +65,10 @@ class _Blind:
         self._governor, self._prices = governor, prices
         self._fixed = governor.clocks_mhz if type(governor) is PhaseClocks else None
 
-    def of(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Answer:
-        del at_s, set_mhz, watch
+    def of(
+        self, plan: Plan, at_s: float, set_mhz: float | None, scheduler: Scheduler, watch: Watch
+    ) -> Answer:
+        del at_s, set_mhz, scheduler, watch
         step, steps = plan.step, plan.steps
         if self._fixed is not None:
             return self._fixed[step.phase], steps, self._prices, False
@@ -105,15 +101,8 @@ class _Strict:
 class _Seeing:
     looks = True
 
-    def __init__(
-        self,
-        pilot: Pilot,
-        prices: StepPrices,
-        scheduler: Scheduler,
-        course: Course,
-        coupled: bool,
-    ) -> None:
-        self._pilot, self._scheduler = pilot, scheduler
+    def __init__(self, pilot: Pilot, prices: StepPrices, course: Course, coupled: bool) -> None:
+        self._pilot = pilot
         self._prices = prices
         self._now: Prices = prices
         self._course = course
@@ -121,8 +110,10 @@ class _Seeing:
         self._cap_w: float | None = None
         self._busy = False
 
-    def of(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Answer:
-        decision = self._pilot.decide(self._situation(plan, at_s, set_mhz, watch))
+    def of(
+        self, plan: Plan, at_s: float, set_mhz: float | None, scheduler: Scheduler, watch: Watch
+    ) -> Answer:
+        decision = self._pilot.decide(self._situation(plan, at_s, set_mhz, scheduler, watch))
         changed = not self._busy or decision.cap_w != self._cap_w
         if decision.cap_w != self._cap_w:
             self._cap_w = decision.cap_w
@@ -136,8 +127,10 @@ class _Seeing:
         self._busy = False
         return self._coupled
 
-    def _situation(self, plan: Plan, at_s: float, set_mhz: float | None, watch: Watch) -> Situation:
-        scheduler, arrival_s = self._scheduler, self._course.arrival_s
+    def _situation(
+        self, plan: Plan, at_s: float, set_mhz: float | None, scheduler: Scheduler, watch: Watch
+    ) -> Situation:
+        arrival_s = self._course.arrival_s
         line = scheduler.line
         begun = [arrival_s[chunk.request] for chunk in plan.chunks]
         last_s = arrival_s[line.last()] if line else max(begun, default=at_s)

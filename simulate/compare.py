@@ -13,12 +13,14 @@ import scipy
 from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption
+from simulate.answers import answers_of
 from simulate.coverage import warnings_of
 from simulate.groups import (
     Group,
     PreparedFleet,
     drawn_of,
     groups_of,
+    models_of,
     prepare_fleet,
     redrawn_fleet,
     run_fleet,
@@ -27,6 +29,7 @@ from simulate.groups import (
 from simulate.metrics import Metrics, measure, percentiles
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared, queries_of
+from simulate.quality import Quality, quality_of, quality_warnings
 from simulate.scenario import Scenario
 from simulate.serving import Queries
 from traces import Trace
@@ -52,6 +55,7 @@ class PolicyResult:
         fleet: the policy as it was made ready for each group.
         outcome: what happened.
         metrics: its totals.
+        quality: of the answers that it gave.
         energy_j: the fleet's energy with interval.
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
@@ -60,6 +64,7 @@ class PolicyResult:
     fleet: PreparedFleet
     outcome: Outcome
     metrics: Metrics
+    quality: Quality
     energy_j: Estimate
     saving: Estimate
     latency_change: dict[str, Estimate]
@@ -108,10 +113,12 @@ def compare(
     names = list(dict.fromkeys((scenario.baseline, *scenario.policies)))
     queries = queries_of(trace, scenario.arrivals)
     groups = groups_of(scenario, calibration)
-    fleets = [prepare_fleet(name, groups, queries) for name in names]
+    answers = answers_of(trace, scenario, models_of(groups))
+    fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
     sizes = sizes_of(groups, fleets, queries)
     outcomes = [run_fleet(fleet, groups, queries, sizes, advance) for fleet in fleets]
     metrics = [measure(outcome, scenario.slo) for outcome in outcomes]
+    qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
     draws = _draws(fleets, groups, scenario, queries, sizes, advance)
     nominal = [_figures(outcome) for outcome in outcomes]
     results = tuple(
@@ -119,6 +126,7 @@ def compare(
             fleets[i],
             outcomes[i],
             metrics[i],
+            qualities[i],
             _estimate(nominal[i]["energy_j"], draws[i]["energy_j"]),
             _estimate(
                 1 - nominal[i]["energy_j"] / nominal[0]["energy_j"],
@@ -140,7 +148,10 @@ def compare(
         groups,
         sum(sizes),
         results,
-        tuple(warnings_of(trace, groups, scenario, outcomes, fleets)),
+        (
+            *warnings_of(trace, groups, scenario, outcomes, fleets),
+            *quality_warnings(answers, [fleet.selected for fleet in fleets], qualities),
+        ),
     )
 
 
@@ -180,7 +191,7 @@ def _draws(
     for draw in range(scenario.draws):
         drawn = drawn_of(groups, scenario.seed, draw)
         for rows, fleet in zip(found, fleets, strict=True):
-            other = redrawn_fleet(fleet, groups, drawn, queries)
+            other = redrawn_fleet(fleet, groups, drawn)
             rows.append(_figures(run_fleet(other, groups, queries, sizes, advance)))
     keys = _figure_keys(found)
     return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]

@@ -13,12 +13,24 @@ from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.calibration import load as load_calibration
-from phasewatt.errors import BadOption, BadPolicy
-from policies import make_selection, parse_policy
+from phasewatt.errors import BadOption
+from policies import parse_policy
+from simulate.answers import Answers
 from simulate.batching import Alone, Disaggregated
+from simulate.legs import together_in_time
 from simulate.outcome import Outcome, ServedGroup
-from simulate.prepare import Prepared, fleet_of, fleet_size, prepare, redrawn
+from simulate.prepare import (
+    Prepared,
+    fleet_of,
+    fleet_size,
+    idle_power_w,
+    prepare,
+    redrawn,
+    serving_only,
+)
+from simulate.replay import Replayed
 from simulate.scenario import Scenario
+from simulate.selecting import Selected, select
 from simulate.serving import Queries, replay_on
 
 _WRITTEN = re.compile(
@@ -45,11 +57,15 @@ class Group:
 
 @dataclass(frozen=True)
 class PreparedFleet:
-    """A policy made ready for every group of a fleet, and who may serve what."""
+    """A policy made ready for every group of a fleet, and who may serve what.
+
+    ``selected`` is whom its selection chose; None where it has none, or the fleet one group.
+    """
 
     policy: str
     groups: tuple[Prepared, ...]
     may: NDArray[np.bool_] | None
+    selected: Selected | None = None
 
 
 def groups_of(scenario: Scenario, calibration: Calibration) -> tuple[Group, ...]:
@@ -84,7 +100,15 @@ def sizes_of(
     return tuple(group.replicas or 0 for group in groups)
 
 
-def prepare_fleet(policy: str, groups: Sequence[Group], queries: Queries) -> PreparedFleet:
+def models_of(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Return the models that the groups may run: of a fleet without --group, the calibration's."""
+    found = [m for g in groups for m in ([g.scenario.model] if g.name else g.calibration.models)]
+    return tuple(dict.fromkeys(model for model in found if model is not None))
+
+
+def prepare_fleet(
+    policy: str, groups: Sequence[Group], queries: Queries, answers: Answers
+) -> PreparedFleet:
     """Make the policy named ``policy`` ready on every group: each has a governor of its own.
 
     Typical steps are those of replicas that share all queries evenly.
@@ -100,22 +124,18 @@ def prepare_fleet(policy: str, groups: Sequence[Group], queries: Queries) -> Pre
     prepared = [
         replace(
             prepare(
-                *(spec.governor, group.scenario, group.calibration, queries),
+                *(spec.governor, group.scenario, group.calibration),
+                answers.answered_by(group.scenario.model, queries),
                 share=(group.replicas or 0) / whole,
             ),
             policy=policy,
         )
         for group in groups
     ]
-    may = None
-    if spec.selection is not None:
-        models = tuple(dict.fromkeys(each.model for each in prepared))
-        chosen, *others = make_selection(spec.selection).models(models)
-        if others:
-            raise BadPolicy(f"policy {policy}: expected single: in a fleet of groups, as yet")
-        of_model = np.array([each.model == chosen for each in prepared])
-        may = np.broadcast_to(of_model, (queries.arrival_s.size, of_model.size))
-    return PreparedFleet(policy, tuple(prepared), may)
+    if spec.selection is None:
+        return PreparedFleet(policy, tuple(prepared), None)
+    selected = select(spec.selection, prepared, answers, groups[0].scenario.seed)
+    return PreparedFleet(policy, tuple(prepared), selected.first(prepared), selected)
 
 
 def drawn_of(groups: Sequence[Group], seed: int, draw: int) -> dict[str, Calibration]:
@@ -130,16 +150,13 @@ def drawn_of(groups: Sequence[Group], seed: int, draw: int) -> dict[str, Calibra
 
 
 def redrawn_fleet(
-    fleet: PreparedFleet,
-    groups: Sequence[Group],
-    drawn: Mapping[str, Calibration],
-    queries: Queries,
+    fleet: PreparedFleet, groups: Sequence[Group], drawn: Mapping[str, Calibration]
 ) -> PreparedFleet:
     """Return ``fleet`` as it would fare on the calibrations ``drawn``, by their sources."""
     return replace(
         fleet,
         groups=tuple(
-            redrawn(ready, drawn[group.source], group.scenario.engine, queries)
+            redrawn(ready, drawn[group.source], group.scenario.engine)
             for ready, group in zip(fleet.groups, groups, strict=True)
         ),
     )
@@ -157,24 +174,103 @@ def run_fleet(
     Raises:
         BadOption: nobody knows a GPU's idle power.
     """
-    if fleet.may is not None:
-        queries = replace(queries, may=fleet.may)
-    parts = [
-        ready.serving.on(queries, fleet_of(ready, group.scenario, size))
-        for ready, group, size in zip(fleet.groups, groups, sizes, strict=True)
-    ]
-    replayed = replay_on(parts, queries, advance)
+    served = _served(fleet, groups, sizes)
+    selected = fleet.selected
+    if selected is None or not selected.choice.escalated.any():
+        replayed = _replay(fleet.groups, groups, sizes, replace(queries, may=fleet.may), advance)
+    else:
+        replayed = _replay_twice(fleet, selected, groups, sizes, served, queries, advance)
     if isinstance(groups[0].scenario.batching, Alone):
         # Governors that look are served step by step even there: nothing was batched.
         replayed = replace(replayed, batches=None)
-    return Outcome(
+    outcome = Outcome(
         policy=fleet.policy,
-        groups=_served(fleet, groups, sizes),
+        groups=served,
         arrival_s=queries.arrival_s,
         prompt_tokens=queries.lengths.prompt_tokens,
         output_tokens=queries.lengths.output_tokens,
         replayed=replayed,
     )
+    tokens = np.stack([ready.lengths.output_tokens for ready in fleet.groups])
+    of_group = tokens[outcome.group_of, np.arange(tokens.shape[1])]
+    return replace(outcome, output_tokens=of_group)
+
+
+def _replay(
+    ready: Sequence[Prepared],
+    groups: Sequence[Group],
+    sizes: Sequence[int],
+    queries: Queries,
+    advance: Callable[[int], None],
+) -> Replayed:
+    parts = [
+        each.serving.on(
+            replace(queries, lengths=each.lengths), fleet_of(each, group.scenario, size)
+        )
+        for each, group, size in zip(ready, groups, sizes, strict=True)
+    ]
+    return replay_on(parts, queries, advance)
+
+
+def _replay_twice(
+    fleet: PreparedFleet,
+    selected: Selected,
+    groups: Sequence[Group],
+    sizes: Sequence[int],
+    served: Sequence[ServedGroup],
+    queries: Queries,
+    advance: Callable[[int], None],
+) -> Replayed:
+    """Replay first answers, then the second ones, which are asked for where the first ones end.
+
+    They are given by groups of other models, so that the one run knows nothing of the other.
+    """
+    then = selected.then(fleet.groups)
+    legs = [
+        [g for g in range(len(groups)) if then[:, g].any() == is_second]
+        for is_second in (False, True)
+    ]
+
+    def leg(second: bool, ready: Sequence[Prepared], asked: Queries) -> Replayed:
+        of_leg = legs[second]
+        return _replay(
+            ready, [groups[g] for g in of_leg], [sizes[g] for g in of_leg], asked, advance
+        )
+
+    ready = [fleet.groups[g] for g in legs[0]]
+    may = selected.first(fleet.groups)[:, legs[0]]
+    first = leg(False, ready, replace(queries, may=may))
+    again = np.flatnonzero(selected.choice.escalated & ~first.rejected)
+    if again.size == 0:
+        raise BadOption(f"policy {fleet.policy}: no first answer fits the KV cache")
+    again = again[np.argsort(first.finish_s[again], kind="stable")]
+    ready = [serving_only(fleet.groups[g], again) for g in legs[1]]
+    asked = replace(
+        queries,
+        arrival_s=first.finish_s[again],
+        lengths=queries.lengths.take(again),
+        may=then[again][:, legs[1]],
+    )
+    second = leg(True, ready, asked)
+    idle_w = np.zeros(sum(sizes))
+    for each, group, mine in zip(fleet.groups, groups, served, strict=True):
+        idle_w[list(mine.replicas)] = idle_power_w(each.gpu, group.scenario)
+    first_numbers, second_numbers = (
+        _numbers([groups[g] for g in leg], [sizes[g] for g in leg], [served[g] for g in leg])
+        for leg in legs
+    )
+    return together_in_time(first, second, again, (first_numbers, second_numbers), idle_w)
+
+
+def _numbers(
+    groups: Sequence[Group], sizes: Sequence[int], served: Sequence[ServedGroup]
+) -> list[int]:
+    """Return what the fleet calls the replicas of some of its groups, in the order of a run."""
+    counts = [size - _decoding(group) for group, size in zip(groups, sizes, strict=True)]
+    both = list(zip(served, counts, strict=True))
+    return [n for mine, count in both for n in mine.replicas[:count]] + [
+        n for mine, count in both for n in mine.replicas[count:]
+    ]
 
 
 def _served(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.curves import Curves
@@ -23,6 +24,7 @@ from policies import (
 )
 from policies.fleet_cap import FleetCap
 from policies.governor import held_mhz, max_frequency, requested_mhz
+from simulate.availability import SLEEP_SHARE
 from simulate.batching import (
     Alone,
     Batching,
@@ -53,7 +55,8 @@ class Prepared:
     """A policy made ready for a calibration: everything but the fleet's size.
 
     ``asked_mhz`` and ``held_mhz`` are the clocks of each phase's typical step; ``batching`` has its
-    KV cache reckoned; ``setting`` is what the governor was made from.
+    KV cache reckoned; ``setting`` is what the governor was made from; ``lengths`` are those of all
+    queries as this model answers them, which ``serving`` prices.
     """
 
     policy: str
@@ -63,6 +66,7 @@ class Prepared:
     governor: Governor
     gpu: Gpu
     curves: Mapping[Phase, Curves]
+    lengths: Lengths
     serving: Serving
     asked_mhz: Mapping[Phase, float]
     held_mhz: Mapping[Phase, float]
@@ -96,7 +100,10 @@ def prepare(
     if spec.selection is not None:
         model, *others = make_selection(spec.selection).models(calibration.models)
         if others:
-            raise BadPolicy(f"policy {policy}: a fleet serves one model as yet; expected single:")
+            raise BadPolicy(
+                f"policy {policy}: chooses among models and the fleet has one: expected "
+                "--group NAME=MODEL:REPLICAS for each"
+            )
     curves = {p: calibration.curves_of(model, p, scenario.engine) for p in Phase}
     batching = with_blocks(scenario.batching, calibration, model)
     setting = _setting(scenario, batching, calibration, curves, queries)
@@ -114,20 +121,29 @@ def prepare(
         governor=governor,
         gpu=calibration.gpu,
         curves=curves,
+        lengths=queries.lengths,
         serving=_serving(batching, queries.lengths, calibration, model, setting, governor),
         asked_mhz={p: float(requested_mhz(governor, p, typical[p])[0]) for p in Phase},
         held_mhz={p: held_mhz(governor_of(governor, p), p, typical[p], setting) for p in Phase},
     )
 
 
-def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None, q: Queries) -> Prepared:
+def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None) -> Prepared:
     """Return ``prepared`` as it would fare on other curves; the governor keeps its decisions."""
     curves = {p: drawn.curves_of(prepared.model, p, engine) for p in Phase}
     setting = replace(prepared.setting, gpu=drawn.gpu, curves=curves)
     serving = _serving(
-        prepared.batching, q.lengths, drawn, prepared.model, setting, prepared.governor
+        *(prepared.batching, prepared.lengths, drawn, prepared.model, setting, prepared.governor)
     )
     return replace(prepared, setting=setting, gpu=drawn.gpu, curves=curves, serving=serving)
+
+
+def serving_only(prepared: Prepared, queries: NDArray[np.int64]) -> Prepared:
+    """Return ``prepared`` for those of ``queries``, in that order."""
+    lengths, serving = prepared.lengths.take(queries), prepared.serving
+    if isinstance(serving, ServingAlone):
+        serving = ServingAlone.of(lengths, prepared.curves, prepared.gpu, prepared.governor)
+    return replace(prepared, lengths=lengths, serving=serving)
 
 
 def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> int:
@@ -146,14 +162,23 @@ def fleet_of(prepared: Prepared, scenario: Scenario, replicas: int) -> Fleet:
     Raises:
         BadOption: nobody knows the GPU's idle power.
     """
+    idle_w = idle_power_w(prepared.gpu, scenario)
+    sleep, scaling = scenario.sleep, scenario.scaling
+    if sleep is not None and sleep.power_w is None:
+        sleep = replace(sleep, power_w=SLEEP_SHARE * idle_w)
+    if scaling is not None:
+        scaling = replace(scaling, least=min(scaling.least, replicas))
     return Fleet(
         replicas=replicas,
         routing=scenario.routing,
-        idle_power_w=idle_power_w(prepared.gpu, scenario),
+        idle_power_w=idle_w,
         idle_mhz=prepared.governor.idle_mhz,
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
         queue_limit=scenario.queue_limit,
+        sleep=sleep,
+        scaling=scaling,
+        faults=scenario.faults,
     )
 
 

@@ -4,7 +4,7 @@ In: a comparison. Out: one table for the terminal; one document for ``summary.js
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,10 +17,13 @@ from phasewatt import __version__
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
 from simulate.meter import State
 from simulate.prepare import Prepared
+from simulate.quality import How
 
 SUMMARY_VERSION = 1
 
 _STATES = (State.PREFILL, State.DECODE, State.SWITCHING, State.IDLE)
+_RARE_STATES = (State.SLEEPING, State.STARTING, State.OFF, State.FAILED)
+"""Shown where any replica was ever in them."""
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -100,6 +103,8 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
         ],
         "batching": asdict(prepared.batching),
         "metrics": asdict(result.metrics),
+        "quality": asdict(result.quality),
+        "promise": _promise(result),
         "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),
         "energy_j": asdict(result.energy_j),
         "saving": asdict(result.saving),
@@ -158,7 +163,12 @@ def _table(comparison: Comparison) -> Table:
         label = result.outcome.policy + ("\n(baseline)" if index == 0 else "")
         table.add_column(label, justify="right", overflow="fold")
     batched = any(r.outcome.replayed.batches is not None for r in comparison.results)
-    states = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
+    usual = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
+    states = usual + tuple(
+        state
+        for state in _RARE_STATES
+        if any(result.metrics.time_by_state_s[state.label] for result in comparison.results)
+    )
     sections: list[list[Row]] = [
         [
             (f"{phase} clock{' of ' + group.name if group.name else ''}, MHz", _clock(index, phase))
@@ -184,6 +194,7 @@ def _table(comparison: Comparison) -> Table:
             ("output tokens/s", lambda r: number(r.metrics.output_tokens_per_s)),
             ("utilisation", lambda r: f"{r.metrics.utilisation:.1%}"),
             *(_BATCHED_COUNTS if batched else ()),
+            *(_FAULTS if comparison.scenario.faults is not None else ()),
         ],
         [(f"energy in {state.label}", _share("energy_by_state_j", state)) for state in states],
         [(f"time in {state.label}", _share("time_by_state_s", state)) for state in states],
@@ -192,6 +203,7 @@ def _table(comparison: Comparison) -> Table:
         named = list(enumerate(group.name for group in comparison.groups))
         sections.append([(f"requests to {name}", _requests(index)) for index, name in named])
         sections.append([(f"energy of {name}", _energy(index)) for index, name in named])
+    sections.insert(2, _qualities(comparison.results))
     if comparison.scenario.slo is not None:
         sections.append(
             [
@@ -221,6 +233,12 @@ _BATCHED_COUNTS: list[Row] = [
     ("rejected", lambda r: f"{r.metrics.rejected:,}"),
 ]
 
+_FAULTS: list[Row] = [
+    ("retries", lambda r: f"{r.metrics.retries:,}"),
+    ("failed", lambda r: f"{r.metrics.failed:,}"),
+    ("energy wasted", lambda r: f"{r.metrics.wasted_j / r.metrics.energy_j:.1%}"),
+]
+
 _GOODPUT: list[Row] = [("goodput, requests/s", lambda r: number(r.metrics.goodput_per_s))]
 
 
@@ -247,6 +265,34 @@ def _energy(group: int) -> Callable[[PolicyResult], str]:
         return f"{mine_j / outcome.energy_j:.1%}"
 
     return cell
+
+
+def _qualities(results: Sequence[PolicyResult]) -> list[Row]:
+    """Return the rows that tell quality; none where nothing is known of it."""
+    kinds = dict.fromkeys(r.quality.how.value for r in results if r.quality.how is not How.UNKNOWN)
+    rows: list[Row] = [(f"quality, {' or '.join(kinds)}", _quality)] if kinds else []
+    if any(result.quality.answered_twice for result in results):
+        rows.append(("answered twice", lambda r: f"{r.quality.answered_twice:.1%}"))
+    return rows
+
+
+def _quality(result: PolicyResult) -> str:
+    quality = result.quality
+    if quality.mean is None:
+        return "unknown"
+    if quality.low is None or quality.high is None:
+        return f"{quality.mean:.1%}"
+    return rf"{quality.mean:.1%} \[{quality.low:.1%}, {quality.high:.1%}]"
+
+
+def _promise(result: PolicyResult) -> dict[str, Any] | None:
+    selected = result.fleet.selected
+    if selected is None or selected.choice.promise is None:
+        return None
+    promise = selected.choice.promise
+    share = promise.held_out_share
+    told = {"threshold": _finite(promise.threshold), "held_out_share": _finite(share)}
+    return {**asdict(promise), **told, "kept": promise.kept}
 
 
 def _attainment(objective: str) -> Callable[[PolicyResult], str]:

@@ -19,8 +19,9 @@ from simulate.service import serve_alone
 
 @dataclass(frozen=True)
 class Selected:
-    """A selection's choice among ``models``, the cheapest first: columns of ``choice``."""
+    """What the selection ``name`` chose among ``models``, the cheapest first."""
 
+    name: str
     models: tuple[str, ...]
     choice: Choice
 
@@ -51,9 +52,7 @@ def select(selection: str, groups: Sequence[Prepared], answers: Answers, seed: i
     first: dict[str, Prepared] = {}
     for ready in groups:
         first.setdefault(ready.model, ready)
-    energy_j = {
-        model: energy_alone_j(first[model], answers) for model in chooser.models(tuple(first))
-    }
+    energy_j = {model: energy_alone_j(first[model]) for model in chooser.models(tuple(first))}
     models = tuple(sorted(energy_j, key=lambda model: float(energy_j[model].mean())))
     sight = Sight(
         models=models,
@@ -64,10 +63,10 @@ def select(selection: str, groups: Sequence[Prepared], answers: Answers, seed: i
         features=answers if answers.has_text else None,
         seed=seed,
     )
-    return Selected(models, chooser.choose(sight))
+    return Selected(chooser.name, models, chooser.choose(sight))
 
 
-def energy_alone_j(ready: Prepared, answers: Answers) -> Array:
+def energy_alone_j(ready: Prepared) -> Array:
     """Return the joules of each query alone on a GPU of ``ready``, shape (n,)."""
-    service = serve_alone(answers.lengths(ready.model), ready.curves, ready.gpu, ready.governor)
+    service = serve_alone(ready.lengths, ready.curves, ready.gpu, ready.governor)
     return np.asarray(sum(cost.time_s * cost.power_w for cost in service.values()))

@@ -231,7 +231,12 @@ class ServingPools:
         decoding = self.batching.decode_replicas
         return Pools(
             replace(fleet, replicas=fleet.replicas - decoding),
-            replace(fleet, replicas=decoding, idle_mhz=self.decode_idle_mhz),
+            replace(
+                fleet,
+                replicas=decoding,
+                idle_mhz=self.decode_idle_mhz,
+                faults=fleet.faults and replace(fleet.faults, stream=1),
+            ),
             self.prefilling.engine(queries),
             self.decoding.engine(queries),
             self.token_bytes,

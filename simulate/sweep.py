@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 from model.calibration import Calibration
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
+from simulate.answers import answers_of
 from simulate.coverage import is_saturated, warnings_of
-from simulate.groups import PreparedFleet, groups_of, prepare_fleet, run_fleet, sizes_of
+from simulate.groups import (
+    PreparedFleet,
+    groups_of,
+    models_of,
+    prepare_fleet,
+    run_fleet,
+    sizes_of,
+)
 from simulate.metrics import Metrics, measure
 from simulate.prepare import queries_of
 from simulate.scenario import Scenario
@@ -153,7 +161,8 @@ def sweep_clocks(
     groups = groups_of(scenario, calibration)
     if len(groups) > 1:
         raise BadOption("--group: a sweep is over the clocks of one group; leave it out")
-    marked = [prepare_fleet(name, groups, queries) for name in scenario.policies]
+    answers = answers_of(trace, scenario, models_of(groups))
+    marked = [prepare_fleet(name, groups, queries, answers) for name in scenario.policies]
     sizes = sizes_of(groups, marked, queries)
     outcomes = [run_fleet(ready, groups, queries, sizes, advance) for ready in marked]
     marks = [
@@ -163,7 +172,7 @@ def sweep_clocks(
     cells = []
     for prefill_mhz, decode_mhz in grid.pairs:
         name = f"phase-aware:prefill={prefill_mhz:g},decode={decode_mhz:g}"
-        ready = prepare_fleet(name, groups, queries)
+        ready = prepare_fleet(name, groups, queries, answers)
         outcome = run_fleet(ready, groups, queries, sizes, advance)
         metrics = measure(outcome, scenario.slo)
         cells.append(_cell(ready, metrics, is_saturated(outcome, scenario)))

@@ -8,8 +8,9 @@ import tiny
 
 from phasewatt.errors import BadOption, BadPolicy, BadPredictor
 from simulate.answers import answers_of
-from simulate.quality import How, quality_of, quality_of_queries
-from simulate.scenario import Scenario
+from simulate.prepare import queries_of
+from simulate.quality import How, quality_of_queries
+from simulate.scenario import Arrivals, Scenario
 from traces import Trace
 
 MODELS = ("small", "large")
@@ -45,15 +46,17 @@ def test_outcomes_of_the_trace_are_measured():
     answers = answers_of(known, scenario(), MODELS)
     assert set(answers.quality) == {"small"}
     assert answers.assumed == ()
-    assert answers.lengths("small").output_tokens.tolist() == [7, 5, 9]
-    assert answers.lengths("large").output_tokens.tolist() == [5, 5, 5]
+    queries = queries_of(known, Arrivals.TRACE)
+    own = {model: answers.answered_by(model, queries).lengths for model in MODELS}
+    assert own["small"].output_tokens.tolist() == [7, 5, 9]
+    assert own["large"].output_tokens.tolist() == [5, 5, 5]
     how, quality = quality_of_queries(np.array(["small", "small", "small"]), answers)
     assert how is How.MEASURED
-    figure = quality_of(how, quality, np.array([True, True, True]), 0.0, answers)
-    assert (figure.mean, figure.known) == (0.5, pytest.approx(2 / 3))
+    assert quality[:2].tolist() == [0, 1]
+    assert np.isnan(quality[2])
     how, quality = quality_of_queries(np.array(["large"] * 3), answers)
     assert how is How.UNKNOWN
-    assert quality_of(how, quality, np.ones(3, bool), 0.0, answers).mean is None
+    assert np.all(np.isnan(quality))
 
 
 def test_a_model_may_answer_as_well_as_another():
