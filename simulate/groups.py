@@ -188,9 +188,10 @@ def run_fleet(
         output_tokens=queries.lengths.output_tokens,
         replayed=replayed,
     )
+    if all(ready.lengths is queries.lengths for ready in fleet.groups):
+        return outcome
     tokens = np.stack([ready.lengths.output_tokens for ready in fleet.groups])
-    of_group = tokens[outcome.group_of, np.arange(tokens.shape[1])]
-    return replace(outcome, output_tokens=of_group)
+    return replace(outcome, output_tokens=tokens[outcome.group_of, np.arange(tokens.shape[1])])
 
 
 def _replay(
