@@ -10,9 +10,10 @@ import numpy as np
 from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
+from simulate.availability import SLEEP_SHARE, START_UP_S, WAKE_S
 from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
 from simulate.groups import Group, PreparedFleet
-from simulate.meter import State
+from simulate.meter import SERVING
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
@@ -69,7 +70,7 @@ def busy_share(outcome: Outcome) -> float:
     if last_s <= first_s:
         return 1.0
     intervals = outcome.replayed.intervals
-    idle = intervals.state == State.IDLE
+    idle = ~np.isin(intervals.state, [int(state) for state in SERVING])
     starts_s = intervals.start_s[idle]
     ends_s = starts_s + intervals.duration_s[idle]
     idle_s = np.maximum(np.minimum(ends_s, last_s) - np.maximum(starts_s, first_s), 0).sum()
@@ -115,11 +116,31 @@ def _assumptions(
             f"assumed: a clock switch stalls its replica for {1e3 * SWITCH_LATENCY_S:g} ms "
             "(--switch-latency)"
         )
+    yield from _availability(scenario)
     batching = scenario.batching
     if isinstance(batching, Disaggregated) and batching.link_gb_per_s == LINK_GB_PER_S:
         yield f"assumed: a link of {LINK_GB_PER_S:g} GB/s between both pools (--link-gb-per-s)"
     if any(group.calibration.provenance.kind is Kind.TWIN for group in groups):
         yield "the calibration was measured on a simulated GPU (twin), not on hardware"
+
+
+def _availability(scenario: Scenario) -> Iterator[str]:
+    sleep, scaling, faults = scenario.sleep, scenario.scaling, scenario.faults
+    if sleep is not None and sleep.power_w is None:
+        yield (
+            f"assumed: asleep, a replica draws {SLEEP_SHARE:.0%} of its idle power, as an H100 "
+            "does without a CUDA context (--sleep-power-w)"
+        )
+    if sleep is not None and sleep.wake_s == WAKE_S:
+        yield f"assumed: a replica wakes in {WAKE_S:g} s, at idle power (--wake-time)"
+    if scaling is not None:
+        taken = " (--start-up)" if scaling.start_up_s == START_UP_S else ""
+        yield (
+            f"assumed: a replica starts in {scaling.start_up_s:g} s{taken}, at idle power, and "
+            "draws nothing when it is off"
+        )
+    if faults is not None:
+        yield "assumed: a broken replica draws nothing; each breaks at random, on its own"
 
 
 def _batches(outcome: Outcome, fleet: PreparedFleet) -> Iterator[str]:

@@ -14,6 +14,14 @@ import traces
 from model.calibration import Calibration, shipped_names
 from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption
+from simulate.availability import (
+    SLEEP_SHARE,
+    START_UP_S,
+    WAKE_S,
+    faults_of,
+    scaling_of,
+    sleep_of,
+)
 from simulate.batching import (
     BLOCK_TOKENS,
     LINK_GB_PER_S,
@@ -80,6 +88,36 @@ _FLEET: tuple[Option, ...] = (
         type=int,
         metavar="N",
         help="Requests that power-aware routing lets a replica have; what it serves at once.",
+    ),
+    click.option(
+        "--autoscale",
+        metavar="MIN:MAX[,target=N][,idle=TIME]",
+        help="Start replicas as requests wait, N for each running one, and stop idle ones.",
+    ),
+    click.option(
+        "--start-up",
+        metavar="TIME",
+        help=f"From off to serving. [default: {START_UP_S:g} s, assumed]",
+    ),
+    click.option("--sleep-after", metavar="TIME", help="Idle replicas fall asleep after this."),
+    click.option(
+        "--sleep-power-w",
+        type=float,
+        metavar="W",
+        help=f"Power of a sleeping replica. [default: {SLEEP_SHARE:.0%} of idle, assumed]",
+    ),
+    click.option(
+        "--wake-time",
+        metavar="TIME",
+        help=f"From asleep to serving. [default: {WAKE_S:g} s, assumed]",
+    ),
+    click.option("--mtbf", metavar="TIME", help="Mean time from repair to failure of a replica."),
+    click.option("--mttr", metavar="TIME", help="Mean time to repair it."),
+    click.option(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="How often a request lost with a replica is tried again; without limit if absent.",
     ),
     click.option(
         "--arrivals",
@@ -211,6 +249,12 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         given["link_gb_per_s"],
     )
     replicas = _replicas(given["replicas"])
+    counted = bool(given["groups"]) or isinstance(batching, Disaggregated)
+    scaling = scaling_of(given, counted)
+    if scaling is not None and scaling[1] is not None:
+        if replicas is not None:
+            raise BadOption("--replicas: --autoscale MIN:MAX says how many; leave it out")
+        replicas = scaling[1]
     if isinstance(batching, Disaggregated) and replicas is not None:
         raise BadOption("--replicas: --batching disaggregated:P:D says how many; leave it out")
     if isinstance(batching, Disaggregated) and given["groups"] and not pooled:
@@ -227,6 +271,9 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         replicas=replicas,
         routing=Routing(given["routing"]),
         queue_limit=given["queue_limit"],
+        sleep=sleep_of(given),
+        scaling=None if scaling is None else scaling[0],
+        faults=faults_of(given),
         arrivals=arrivals,
         batching=batching,
         switch_latency_s=_span_s("--switch-latency", given["switch_latency"]),

@@ -64,8 +64,8 @@ class Outcome:
 
     @property
     def served(self) -> NDArray[np.bool_]:
-        """Which queries were served and not rejected, shape (n,)."""
-        return ~self.replayed.rejected
+        """Which queries were served, neither rejected nor failed, shape (n,)."""
+        return ~(self.replayed.rejected | self.replayed.failed)
 
     @property
     def queue_s(self) -> Array:

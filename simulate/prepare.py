@@ -22,6 +22,7 @@ from policies import (
     parse_policy,
 )
 from policies.governor import held_mhz, max_frequency, requested_mhz
+from simulate.availability import SLEEP_SHARE
 from simulate.batching import (
     Alone,
     Batching,
@@ -154,14 +155,23 @@ def fleet_of(prepared: Prepared, scenario: Scenario, replicas: int) -> Fleet:
     Raises:
         BadOption: nobody knows the GPU's idle power.
     """
+    idle_w = idle_power_w(prepared.gpu, scenario)
+    sleep, scaling = scenario.sleep, scenario.scaling
+    if sleep is not None and sleep.power_w is None:
+        sleep = replace(sleep, power_w=SLEEP_SHARE * idle_w)
+    if scaling is not None:
+        scaling = replace(scaling, least=min(scaling.least, replicas))
     return Fleet(
         replicas=replicas,
         routing=scenario.routing,
-        idle_power_w=idle_power_w(prepared.gpu, scenario),
+        idle_power_w=idle_w,
         idle_mhz=prepared.governor.idle_mhz,
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
         queue_limit=scenario.queue_limit,
+        sleep=sleep,
+        scaling=scaling,
+        faults=scenario.faults,
     )
 
 

@@ -22,6 +22,8 @@ from simulate.quality import How
 SUMMARY_VERSION = 1
 
 _STATES = (State.PREFILL, State.DECODE, State.SWITCHING, State.IDLE)
+_RARE_STATES = (State.SLEEPING, State.STARTING, State.OFF, State.FAILED)
+"""Shown where any replica was ever in them."""
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -161,7 +163,12 @@ def _table(comparison: Comparison) -> Table:
         label = result.outcome.policy + ("\n(baseline)" if index == 0 else "")
         table.add_column(label, justify="right", overflow="fold")
     batched = any(r.outcome.replayed.batches is not None for r in comparison.results)
-    states = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
+    usual = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
+    states = usual + tuple(
+        state
+        for state in _RARE_STATES
+        if any(result.metrics.time_by_state_s[state.label] for result in comparison.results)
+    )
     sections: list[list[Row]] = [
         [
             (f"{phase} clock{' of ' + group.name if group.name else ''}, MHz", _clock(index, phase))
@@ -187,6 +194,7 @@ def _table(comparison: Comparison) -> Table:
             ("output tokens/s", lambda r: number(r.metrics.output_tokens_per_s)),
             ("utilisation", lambda r: f"{r.metrics.utilisation:.1%}"),
             *(_BATCHED_COUNTS if batched else ()),
+            *(_FAULTS if comparison.scenario.faults is not None else ()),
         ],
         [(f"energy in {state.label}", _share("energy_by_state_j", state)) for state in states],
         [(f"time in {state.label}", _share("time_by_state_s", state)) for state in states],
@@ -223,6 +231,12 @@ _BATCHED_COUNTS: list[Row] = [
     ("engine steps", lambda r: f"{r.metrics.engine_steps:,}"),
     ("preemptions", lambda r: f"{r.metrics.preemptions:,}"),
     ("rejected", lambda r: f"{r.metrics.rejected:,}"),
+]
+
+_FAULTS: list[Row] = [
+    ("retries", lambda r: f"{r.metrics.retries:,}"),
+    ("failed", lambda r: f"{r.metrics.failed:,}"),
+    ("energy wasted", lambda r: f"{r.metrics.wasted_j / r.metrics.energy_j:.1%}"),
 ]
 
 _GOODPUT: list[Row] = [("goodput, requests/s", lambda r: number(r.metrics.goodput_per_s))]

@@ -59,6 +59,9 @@ def requests_table(outcome: Outcome) -> pa.Table:
             "prefill_j": replayed.prefill_j,
             "decode_j": replayed.decode_j,
             "switching_j": replayed.switching_j,
+            "wasted_j": replayed.wasted_j,
+            "losses": replayed.losses,
+            "failed": replayed.failed,
         }
     )
 

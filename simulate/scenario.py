@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from simulate.batching import Alone, Batching
-from simulate.fleet import Routing
+from simulate.fleet import Faults, Routing, Scaling, Sleep
 from simulate.metrics import Slo
 
 SWITCH_LATENCY_S = 0.02
@@ -39,6 +39,9 @@ class Scenario:
         routing: how queries reach replicas.
         queue_limit: queries that power-aware routing lets a replica have; None: as many as it
             serves together.
+        sleep: when idle replicas fall asleep; None: never.
+        scaling: how replicas are started and stopped, ``replicas`` at most; None: all are on.
+        faults: how replicas break; None: never.
         arrivals: when queries arrive: as in the trace, or all at once.
         batching: which requests a replica serves together.
         switch_latency_s: stall for each change of a requested clock.
@@ -61,6 +64,9 @@ class Scenario:
     replicas: int | None = None
     routing: Routing = Routing.LEAST_OUTSTANDING
     queue_limit: int | None = None
+    sleep: Sleep | None = None
+    scaling: Scaling | None = None
+    faults: Faults | None = None
     arrivals: Arrivals = Arrivals.TRACE
     batching: Batching = field(default_factory=Alone)
     switch_latency_s: float = SWITCH_LATENCY_S
