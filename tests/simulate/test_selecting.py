@@ -15,6 +15,7 @@ from model.calibration import dump, parse
 from phasewatt.errors import BadOption, BadPolicy
 from simulate.batching import Continuous, Disaggregated, Static
 from simulate.compare import compare
+from simulate.fleet import Faults, Sleep
 from simulate.meter import State
 from simulate.quality import How
 from simulate.scenario import Scenario
@@ -196,8 +197,12 @@ def test_batches_of_first_and_second_answers_add_up(batching, groups):
     seed=st.integers(0, 10_000),
     policy=st.sampled_from(["cascade:threshold=0.7", "random:0.5", "oracle"]),
     groups=st.sampled_from([GROUPS, ("a=tiny:2", "b=huge:1", "c=huge:2")]),
+    sleep=st.sampled_from([None, Sleep(2.0, 10.0, 0.5)]),
+    faults=st.sampled_from([None, Faults(100.0, 5.0, None, 3), Faults(20.0, 3.0, 1, 3)]),
 )
-def test_nothing_is_lost_and_every_replica_is_metered_to_the_end(seed, policy, groups):
+def test_nothing_is_lost_and_every_replica_is_metered_to_the_end(
+    seed, policy, groups, sleep, faults
+):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 40))
     base = tiny.random_trace(rng, n, rng.choice([0.1, 3.0, 50.0]))
@@ -209,14 +214,21 @@ def test_nothing_is_lost_and_every_replica_is_metered_to_the_end(seed, policy, g
         quality={"tiny": rng.integers(0, 2, n), "huge": rng.integers(0, 2, n)},
         confidence={"tiny": -rng.exponential(1.0, n)},
     )
-    outcome = last(trace, policy, groups=groups, switch_latency_s=0.1).outcome
+    more = {"sleep": sleep, "faults": faults, "switch_latency_s": 0.1}
+    outcome = last(trace, policy, groups=groups, **more).outcome
     replayed, intervals = outcome.replayed, outcome.replayed.intervals
-    assert np.all(replayed.finish_s >= replayed.first_token_s)
-    assert np.all(replayed.first_token_s >= replayed.start_s)
-    assert np.all(replayed.start_s >= trace.arrival_s - 1e-9)
-    spent_j = replayed.prefill_j + replayed.decode_j + replayed.switching_j
-    idle_j = outcome.energy_by_state_j[State.IDLE]
-    assert outcome.energy_j == pytest.approx(spent_j.sum() + idle_j, rel=1e-9)
+    done = ~(replayed.rejected | replayed.failed)
+    assert done.all() or faults is not None
+    assert np.array_equal(done, ~np.isnan(replayed.finish_s))
+    assert np.all((replayed.finish_s >= replayed.first_token_s)[done])
+    assert np.all((replayed.start_s >= trace.arrival_s - 1e-9)[done])
+    spent_j = replayed.prefill_j + replayed.decode_j + replayed.switching_j + replayed.wasted_j
+    serving_j = sum(
+        joules
+        for state, joules in outcome.energy_by_state_j.items()
+        if state in (State.PREFILL, State.DECODE, State.SWITCHING)
+    )
+    assert serving_j == pytest.approx(spent_j.sum(), rel=1e-9)
     for replica in range(outcome.replicas):
         mine = intervals.replica == replica
         assert intervals.duration_s[mine].sum() == pytest.approx(outcome.makespan_s)
