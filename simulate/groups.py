@@ -16,7 +16,7 @@ from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption
 from policies import parse_policy
 from simulate.answers import Answers
-from simulate.batching import Disaggregated
+from simulate.batching import Alone, Disaggregated
 from simulate.legs import both_answers
 from simulate.outcome import Outcome, ServedGroup
 from simulate.pools import RanPools
@@ -181,6 +181,9 @@ def run_fleet(
         replayed = ran.replayed(ran.end_s)
     else:
         replayed = _replay_twice(fleet, selected, groups, sizes, served, queries, advance)
+    if isinstance(groups[0].scenario.batching, Alone):
+        # Governors that look are served step by step even there: nothing was batched.
+        replayed = replace(replayed, batches=None)
     outcome = Outcome(
         policy=fleet.policy,
         groups=served,
