@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from simulate.meter import Intervals
 from simulate.replay import Replayed, together
+from simulate.tokens import TokenTimes
 
 Leg = tuple[Replayed, Sequence[int]]
 """A run, and what the fleet calls its replicas, in the order of their numbers in the run."""
@@ -43,6 +44,25 @@ def both_answers(first: Leg, second: Leg, again: NDArray[np.int64]) -> Replayed:
         **columns,
         intervals=_both_metered(before.intervals, after.intervals, places),
         batches=together([before.batches, after.batches]),
+        tokens=_tokens(before.tokens, after.tokens, taken, again),
+    )
+
+
+def _tokens(
+    before: TokenTimes | None,
+    after: TokenTimes | None,
+    taken: NDArray[np.bool_],
+    again: NDArray[np.int64],
+) -> TokenTimes | None:
+    """Return the tokens of the answers that stand, where both runs kept them."""
+    if before is None or after is None:
+        return None
+    stand = ~np.isin(before.request, again[taken]), taken[after.request]
+    return TokenTimes.joined(
+        [
+            TokenTimes(before.request[stand[0]], before.time_s[stand[0]]),
+            TokenTimes(again[after.request[stand[1]]].astype(np.int32), after.time_s[stand[1]]),
+        ]
     )
 
 

@@ -166,7 +166,7 @@ def test_batches_of_first_and_second_answers_add_up(batching, groups):
         np.maximum(base.output_tokens, 1),
         confidence={"tiny": -rng.exponential(1.0, 60)},
     )
-    asked = scenario("cascade:threshold=0.7", groups=groups, batching=batching)
+    asked = scenario("cascade:threshold=0.7", groups=groups, batching=batching, token_times=True)
     outcome = compare(trace, batching_calibration(), asked).results[-1].outcome
     replayed, intervals = outcome.replayed, outcome.replayed.intervals
     twice = trace.confidence["tiny"] < -0.7
@@ -182,6 +182,11 @@ def test_batches_of_first_and_second_answers_add_up(batching, groups):
     for replica in range(outcome.replicas):
         mine = intervals.replica == replica
         assert intervals.duration_s[mine].sum() == pytest.approx(outcome.makespan_s)
+    # The tokens that are told are those of the answers that stand.
+    made = np.bincount(replayed.tokens.request, minlength=60)
+    assert np.array_equal(made[served], trace.output_tokens[served])
+    first = replayed.tokens.number == 0
+    assert replayed.tokens.time_s[first] == pytest.approx(replayed.first_token_s[served])
     # Second answers cost what they cost, and change nothing for those that were not asked again.
     asked = scenario("cascade:threshold=99", groups=groups, batching=batching)
     once = compare(trace, batching_calibration(), asked).results[-1].outcome.replayed
