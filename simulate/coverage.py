@@ -106,6 +106,15 @@ def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
     elif gpu.idle_power_w is not None and origin is not None and origin.kind is Kind.ASSUMED:
         yield f"assumed: idle power of {gpu.idle_power_w:g} W ({origin.source})"
 
+    gpus = group.scenario.tensor_parallel
+    if gpus > 1:
+        links = group.scenario.links
+        yield (
+            f"assumed: {gpus} GPUs of a replica split every layer and wait for two all-reduces in "
+            f"each, over links of {links.gb_per_s:g} GB/s and {1e6 * links.latency_s:.3g} us; no "
+            "such replica was measured"
+        )
+
 
 def _assumptions(
     groups: Sequence[Group], scenario: Scenario, prepared: Sequence[Prepared]
