@@ -70,7 +70,7 @@ class Scheduler:
 
     With ``prefilled``, requests come with their prompts cached and their first token made. Without
     ``priority``, first come is first served; without ``prefixes``, nothing is found in the cache.
-    ``least_free_blocks`` are the fewest KV-cache blocks that nobody held in any step,
+    ``least_free_blocks`` are the fewest of ``kv_blocks`` that nobody held in any step,
     ``preemptions`` how often requests gave theirs up and ``recomputed_tokens`` how many tokens of
     cache they lost with them for good.
     """
@@ -84,7 +84,7 @@ class Scheduler:
         priority: Sequence[int] | None = None,
         prefixes: Prefixes | None = None,
     ) -> None:
-        self.least_free_blocks = limits.kv_blocks
+        self.kv_blocks = self.least_free_blocks = limits.kv_blocks
         self.preemptions = 0
         self.recomputed_tokens = 0
         self._prompt_tokens, self._output_tokens = prompt_tokens, output_tokens
@@ -96,6 +96,7 @@ class Scheduler:
         if prefixes is not None:
             self._blocks = PrefixCache(limits.kv_blocks, prefixes, prompt_tokens)
         self._waiting: Line = FirstCome() if priority is None else ByPriority(priority)
+        self._line_tokens = 0
         self._partial: Chunk | None = None
         self._resuming: dict[int, int] = {}
         self._passed_over: list[tuple[int, int]] = []
@@ -119,6 +120,16 @@ class Scheduler:
         return self._blocks.free
 
     @property
+    def line(self) -> Line:
+        """The requests that wait."""
+        return self._waiting
+
+    def uncomputed_tokens(self) -> int:
+        """Return the tokens of prompts to compute, those of the step just planned included."""
+        begun = self._chunks if self._partial is None else [*self._chunks, self._partial]
+        return self._line_tokens + sum(chunk.target - chunk.computed for chunk in begun)
+
+    @property
     def decoding(self) -> list[int]:
         """The requests that decode in the planned step."""
         return list(self._decoding)
@@ -129,6 +140,7 @@ class Scheduler:
         if blocks_of(longest) > self._limits.kv_blocks:
             return False
         self._waiting.join(request)
+        self._line_tokens += 0 if self._prefilled else self._prompt_tokens[request]
         return True
 
     def recompute(self, request: int) -> None:
@@ -324,6 +336,7 @@ class Scheduler:
             if not blocks.admit(request, found, computed + tokens):
                 break
             waiting.leave()
+            self._line_tokens -= target
             if request in self._resuming:
                 self.recomputed_tokens -= computed
             self._chunks.append(Chunk(request, computed, tokens, target))
@@ -405,5 +418,6 @@ class Scheduler:
     def _send_back(self, request: int, cached: int, target: int) -> None:
         self._resuming[request] = target
         self._waiting.rejoin(request)
+        self._line_tokens += target
         self.preemptions += 1
         self.recomputed_tokens += cached

@@ -13,8 +13,10 @@ from slow_engine import serve_slowly
 from model.affine import AffinePrices
 from model.mixed import mixed_curves
 from model.pricing import CurvePrices, Step
-from model.work import Phase
-from policies import PhaseClocks
+from model.work import Phase, Work
+from policies import Decision, Looking, PhaseClocks, Setting, make_governor
+from policies.oracle import Oracle
+from policies.situation import tail_s
 from simulate.batching import UNLIMITED, Limits
 from simulate.engine import replay_batched
 from simulate.fleet import Fleet, Routing
@@ -40,7 +42,77 @@ class ByWork:
         return np.where(work.context_tokens > 150 + 100 * (work.decode_batch > 2), 1100.0, 900.0)
 
 
+class Curious:
+    """Looks: its clocks and how long they stand are anyhow, but rest on the situation alone.
+
+    ``crews`` are all the pilots that it was asked for; each keeps what it was shown.
+    """
+
+    name, cap_w, idle_mhz, coupled = "curious", None, 1300.0, False
+
+    def __init__(self):
+        self.pressed = self
+        self.crews = []
+
+    def request_mhz(self, phase, work):
+        return np.full(work.shape, 1000.0)
+
+    def crew(self, replicas, idle_power_w):
+        self.crews.append([CuriousPilot() for _ in range(replicas)])
+        return self.crews[-1]
+
+
+class CuriousPilot:
+    """Decides by what it is shown, and keeps that by the number of steps made."""
+
+    def __init__(self):
+        self.shown = {}
+
+    def decide(self, situation):
+        watch = situation.watch
+        late = tail_s(watch.gap_s, 0, watch.gap_tokens), tail_s(watch.ttft_s, 0)
+        self.shown[watch.steps] = (*situation[2:-1], situation.now_s, watch.tokens, *late)
+        crowd = situation.waiting + situation.step.decode_batch + watch.steps // 5
+        return Decision(700.0 + 100 * (crowd % 9), min(situation.steps, 5 - watch.steps % 5))
+
+    def rest(self):
+        pass
+
+
+def made(name, **changes):
+    """A built-in governor, for users who were promised something that clocks decide."""
+    setting = Setting(
+        SHARED.gpu,
+        {phase: SHARED.curves_of("tiny", phase) for phase in Phase},
+        {Phase.PREFILL: Work.prefill([1.0], [60.0]), Phase.DECODE: Work.decode([3.0], [80.0])},
+        0.1,
+        **{
+            "ttft_s": 0.03,
+            "tpot_s": 0.0035,
+            "switch_latency_s": 0.001,
+            "decode_steps": 25.0,
+            "mixes": True,
+            "idle_power_w": 50.0,
+        }
+        | changes,
+    )
+    return make_governor(name, setting)
+
+
 GOVERNORS = (
+    Curious(),
+    made("slo-aware"),
+    made("slo-aware", switch_latency_s=0.0),
+    made("slo-aware", tpot_s=None),
+    made("feedback"),
+    made("greenllm"),
+    made("voltana"),
+    made("fleet-cap:460"),
+    made("fleet-cap:650"),
+    made("oracle"),
+    made("race-to-idle"),
+    made("phase-aware-amortised"),
+    made("composition-aware"),
     PhaseClocks("max-frequency", dict.fromkeys(Phase, INF)),
     PhaseClocks("fixed", dict.fromkeys(Phase, 1200.0), idle_mhz=1200.0),
     PhaseClocks("cap", dict.fromkeys(Phase, INF), cap_w=200.0),
@@ -95,10 +167,17 @@ def both(
         prefill, decode, calibration.gpu, governor.cap_w, mixed_curves(prefill, decode)
     )
 
+    crew = None
+    if isinstance(governor, Oracle):
+        # A thousand prices for each step: by the curves as they are, that takes long.
+        fast = slow = governor.reprice(fast)
+    if isinstance(governor, Looking):
+        crew = governor.crew(fleet.replicas, fleet.idle_power_w)
     by = slow if priced_apart else fast
 
-    def price(counts, clock):
-        return tuple(float(column[0]) for column in by.price(Step(*counts), 1, clock))
+    def price(counts, clock, cap):
+        prices = by if cap is None else by.capped(cap)
+        return tuple(float(column[0]) for column in prices.price(Step(*counts), 1, clock))
 
     def clock_for(counts):
         step = Step(*counts)
@@ -121,6 +200,7 @@ def both(
         None if first_tokens is None else first_tokens.tolist(),
         None if priority is None else priority.tolist(),
         contents,
+        crew,
     )
 
 
@@ -189,8 +269,34 @@ def test_agreement_where_prompts_arrive_cached(run, governor, seed):
     assert_the_same(*done, limits)
 
 
+@settings(max_examples=50, deadline=None)
+@given(runs(), st.integers(0, 2**32), st.booleans(), st.booleans())
+def test_governors_are_shown_what_is_the_case(run, seed, cached, prioritised):
+    arrivals, prompts, outputs, limits, fleet = run
+    rng = np.random.default_rng(seed)
+    first_tokens = arrivals - rng.exponential(0.01, arrivals.size) if cached else None
+    priority = rng.integers(-2, 3, arrivals.size) if prioritised else None
+    run = arrivals, prompts, outputs + 2, limits, fleet
+    governor = Curious()
+    both(run, SHARED, governor, first_tokens, priority, priced_apart=False)
+    slow, fast = governor.crews
+    assert any(pilot.shown for pilot in fast)
+    for looked, saw in zip(fast, slow, strict=True):
+        for made_steps, shown in looked.shown.items():
+            steps, *figures = shown
+            once, *expected = saw.shown[made_steps]
+            assert (once, steps >= 1) == (1, True)
+            assert numbers(figures) == pytest.approx(
+                numbers(expected), rel=EXACT, abs=EXACT, nan_ok=True
+            )
+
+
+def numbers(figures):
+    return [np.nan if figure is None else float(figure) for figure in figures]
+
+
 SCARCE = runs().filter(lambda run: run[3].kv_blocks < UNLIMITED)
-LAZY = GOVERNORS[4]
+LAZY = GOVERNORS[-2]
 
 
 @settings(max_examples=60, deadline=None)

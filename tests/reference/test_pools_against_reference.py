@@ -14,6 +14,8 @@ from test_engine_against_reference import EXACT, GOVERNORS, runs
 from model.affine import AffinePrices
 from model.pricing import Step
 from model.work import Phase
+from policies import Looking
+from policies.oracle import Oracle
 from simulate.engine import BatchEngine
 from simulate.fleet import Fleet
 from simulate.meter import State
@@ -26,39 +28,53 @@ CALIBRATION = structured.calibration()
 @settings(max_examples=80, deadline=None)
 @given(
     runs().filter(lambda run: run[3].refills),
-    st.sampled_from(GOVERNORS),
+    st.tuples(st.sampled_from(GOVERNORS), st.sampled_from(GOVERNORS)),
     st.sampled_from([1e4, 1e6, 1e12]),
     st.integers(1, 2),
 )
-def test_pools_agree_with_two_slow_engines(run, governor, link_bytes_per_s, decoding):
+def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, decoding):
     arrivals, prompts, outputs, limits, fleet = run
     curves = [CALIBRATION.curves_of("tiny", phase) for phase in Phase]
-    prices = AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w)
-    first = Fleet(**(vars(fleet) | {"idle_mhz": governor.idle_mhz}))
-    idle_mhz = None if governor.idle_mhz is None else 800.0
+    lengths = Lengths(prompts, outputs)
+    prices_of, engines_of = [], []
+    for governor in governors:
+        prices = AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w)
+        if isinstance(governor, Oracle):
+            prices = governor.reprice(prices)
+        prices_of.append(prices)
+        engines_of.append(BatchEngine(lengths, prices, governor, limits, at_once=1))
+    first = Fleet(**(vars(fleet) | {"idle_mhz": governors[0].idle_mhz}))
+    idle_mhz = None if governors[1].idle_mhz is None else 800.0
     second = Fleet(**(vars(fleet) | {"idle_mhz": idle_mhz, "replicas": decoding}))
     token_bytes = 512.0
-    lengths = Lengths(prompts, outputs)
-    engine = BatchEngine(lengths, prices, governor, limits, at_once=1)
-    pools = Pools(first, second, engine, engine, token_bytes, link_bytes_per_s)
+    pools = Pools(first, second, *engines_of, token_bytes, link_bytes_per_s)
     replayed = replay_pools(arrivals, lengths, [pools])
 
     def serve(which, moments, most, pool, first_tokens=None):
         if not which:
             return [], [], 0.0
+        second_pool = first_tokens is not None
+        governor, prices = governors[second_pool], prices_of[second_pool]
+        crew = None
+        if isinstance(governor, Looking):
+            crew = governor.crew(pool.replicas, pool.idle_power_w)
         return serve_slowly(
             moments,
             [int(prompts[i]) for i in which],
             [min(int(outputs[i]), most) for i in which],
             *(limits, pool),
-            lambda counts, clock: tuple(
-                float(column[0]) for column in prices.price(Step(*counts), 1, clock)
+            lambda counts, clock, cap: tuple(
+                float(column[0])
+                for column in (prices if cap is None else prices.capped(cap)).price(
+                    Step(*counts), 1, clock
+                )
             ),
             lambda counts: float(
                 governor.request_mhz(Step(*counts).phase, Step(*counts).work(1))[0]
             ),
             lambda counts, clock: prices.prefill_time_share(Step(*counts), clock),
             first_tokens,
+            crew=crew,
         )
 
     def longest(i):
