@@ -73,9 +73,11 @@ class Batching(Resting, Engine):
         return self.waiting + self.running
 
     def next_time(self):
-        if self.step is not None:
-            return self.step["end"]
-        return NEVER if self.starts is None else self.starts
+        return self.due()
+
+    def run_to(self, moment, more_to_come):
+        while self.due() <= moment:
+            self.act(more_to_come)
 
     def take(self, request, moment):
         if blocks_for(request.prompt + max(request.output, 1) - 1) > self.limits.kv_blocks:
