@@ -10,6 +10,7 @@ import numpy as np
 from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
+from policies import Looking
 from simulate.availability import SLEEP_SHARE, START_UP_S, WAKE_S
 from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
 from simulate.groups import Group, PreparedFleet
@@ -119,7 +120,10 @@ def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
 def _assumptions(
     groups: Sequence[Group], scenario: Scenario, prepared: Sequence[Prepared]
 ) -> Iterator[str]:
-    switching = any(p.asked_mhz[Phase.PREFILL] != p.asked_mhz[Phase.DECODE] for p in prepared)
+    switching = any(
+        isinstance(p.governor, Looking) or p.asked_mhz[Phase.PREFILL] != p.asked_mhz[Phase.DECODE]
+        for p in prepared
+    )
     if switching and scenario.switch_latency_s == SWITCH_LATENCY_S:
         yield (
             f"assumed: a clock switch stalls its replica for {1e3 * SWITCH_LATENCY_S:g} ms "

@@ -123,16 +123,19 @@ def replay_batched(
     fleet: Fleet,
     advance: Callable[[int], None] = lambda _n: None,
     first_token_s: Array | None = None,
+    tokens: bool = False,
 ) -> Replayed:
     """Serve every request in batches on one group of replicas; see :class:`BatchEngine`.
 
     ``first_token_s`` says when each request got its first token elsewhere, shape (n,); requests
-    then arrive with their prompts cached.
+    then arrive with their prompts cached. With ``tokens``, the time of every token is kept.
     """
     prefilled = first_token_s is not None
     engine = BatchEngine(lengths, prices, governor, limits, limits.sequences, prefilled)
     return replay(
-        *(arrival_s, lengths, [Group(fleet, engine)], advance), first_token_s=first_token_s
+        *(arrival_s, lengths, [Group(fleet, engine)], advance),
+        first_token_s=first_token_s,
+        tokens=tokens,
     )
 
 
@@ -164,6 +167,7 @@ class _Replica:
         self._columns = columns
         self._prices = prices
         self._asks = asks
+        self._tokens = course.tokens
         self._ledger = course.ledgers[number]
         self._record = self._ledger.add
         self.rest = Rest(number, fleet, self._ledger)
@@ -339,6 +343,9 @@ class _Replica:
         self.watch.tokens += steps * step.decode_batch
         if step.decode_batch:
             self._count_gaps(run, time_s)
+            if self._tokens is not None:
+                times_s = run.start_s + run.since_start_s[:steps]
+                self._tokens.add(self.scheduler.decoding, times_s)
         self._conclude(self.scheduler.advance(steps))
 
     def _break_off(self, run: _Run, made: int, at_s: float) -> None:
@@ -401,6 +408,8 @@ class _Replica:
                 self.gap_s.append(now_s - last_token_s.pop(request))
                 self.gap_tokens.append(1)
             self._settle(request, -1)
+        if self._tokens is not None and progress.prefilled:
+            self._tokens.add(progress.prefilled, np.array([now_s]))
         for request in progress.finished:
             columns.finish_s[request] = now_s
             self._settle(request, 1)

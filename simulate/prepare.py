@@ -36,6 +36,8 @@ from simulate.batching import (
 )
 from simulate.fleet import Fleet
 from simulate.occupancy import mean_prefill_s, typical_steps, usual_batch
+from simulate.order import priorities_of
+from simulate.prefix_cache import Prefixes
 from simulate.scenario import Arrivals, Scenario
 from simulate.service import Lengths
 from simulate.serving import (
@@ -72,12 +74,27 @@ class Prepared:
     held_mhz: Mapping[Phase, float]
 
 
-def queries_of(trace: Trace, arrivals: Arrivals) -> Queries:
-    """Return the columns of ``trace`` that a replay reads."""
+def queries_of(trace: Trace, scenario: Scenario) -> Queries:
+    """Return the columns of ``trace`` that a replay reads.
+
+    Raises:
+        BadOption: priorities or hashes are asked for that the trace does not hold.
+        BadTrace: its hashes contradict each other or its lengths.
+    """
     arrival_s = np.asarray(trace.arrival_s, dtype=np.float64)
-    if arrivals is Arrivals.OFFLINE:
+    if scenario.arrivals is Arrivals.OFFLINE:
         arrival_s = np.zeros_like(arrival_s)
-    return Queries(arrival_s, Lengths(trace.prompt_tokens, trace.output_tokens))
+    prefixes = None
+    shares = isinstance(scenario.batching, Continuous | Disaggregated)
+    if shares and scenario.prefix_cache is not False:
+        prefixes = Prefixes.of_trace(trace, scenario.hash_tokens)
+        if prefixes is None and scenario.prefix_cache:
+            raise BadOption(
+                f"--prefix-cache on: trace '{trace.name}' holds no block hashes that would tell "
+                "which prompts begin alike"
+            )
+    priority = priorities_of(trace, scenario.order)
+    return Queries(arrival_s, Lengths(trace.prompt_tokens, trace.output_tokens, priority, prefixes))
 
 
 def prepare(

@@ -113,6 +113,7 @@ class Scheduler:
         self._taken = 0
         self._chunks: list[Chunk] = []
         self._joined: list[int] = []
+        self._admitted: list[int] = []
 
     @property
     def free_blocks(self) -> int:
@@ -218,11 +219,12 @@ class Scheduler:
             if not self._join(request, target):
                 self._blocks.give_back(request, target, 0, False)
                 finished.append(request)
-        for request in self._joined if prefilled else ():
-            # Those whose prompts have just been computed were admitted before.
-            if request in self._decoding:
-                self._decoding[request] = self._decoding.pop(request)
-        self._chunks, self._joined = [], []
+        if prefilled and self._joined:
+            # Those that decode at once were not the first to be admitted.
+            for request in self._admitted:
+                if request in self._decoding:
+                    self._decoding[request] = self._decoding.pop(request)
+        self._chunks, self._joined, self._admitted = [], [], []
         return Progress(prefilled, finished)
 
     def _serve_running(self, stopped: list[int]) -> int:
@@ -323,6 +325,7 @@ class Scheduler:
                 if not blocks.admit(request, (), cached + 1):
                     break
                 waiting.leave()
+                self._admitted.append(request)
                 self._joined.append(request)
                 self._join(request, cached)
                 self._taken += blocks_of(cached + 1) - blocks_of(cached)
@@ -336,6 +339,7 @@ class Scheduler:
             if not blocks.admit(request, found, computed + tokens):
                 break
             waiting.leave()
+            self._admitted.append(request)
             self._line_tokens -= target
             if request in self._resuming:
                 self.recomputed_tokens -= computed

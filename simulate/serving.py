@@ -44,12 +44,14 @@ class Queries:
     """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s.
 
     ``may`` says which groups of the fleet may serve each query, at least one of them, shape
-    (n, groups); None: any.
+    (n, groups); None: any. ``tokens`` asks for the time of every token, which engines that batch
+    know.
     """
 
     arrival_s: Array
     lengths: Lengths
     may: NDArray[np.bool_] | None = None
+    tokens: bool = False
 
 
 class Serving(Protocol):
@@ -261,8 +263,13 @@ def replay_on(
             f"--kv-blocks: found {blocks}, which no request of the trace fits: expected more"
         )
     if pools:
-        return replay_pools(queries.arrival_s, queries.lengths, pools, advance, queries.may)
-    return replay(queries.arrival_s, queries.lengths, groups, advance, queries.may)
+        return replay_pools(
+            *(queries.arrival_s, queries.lengths, pools, advance, queries.may, queries.tokens)
+        )
+    return replay(
+        *(queries.arrival_s, queries.lengths, groups, advance, queries.may),
+        tokens=queries.tokens,
+    )
 
 
 def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limits) -> StepPrices:

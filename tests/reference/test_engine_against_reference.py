@@ -157,7 +157,7 @@ def runs(draw):
 
 
 def both(
-    run, calibration, governor, first_tokens=None, priority=None, hashes=None, priced_apart=True
+    run, calibration, governor, first_tokens=None, priority=None, sharing=None, priced_apart=True
 ):
     arrivals, prompts, outputs, limits, fleet = run
     fleet = Fleet(**(vars(fleet) | {"idle_mhz": governor.idle_mhz}))
@@ -183,16 +183,11 @@ def both(
         step = Step(*counts)
         return float(governor.request_mhz(step.phase, step.work(1))[0])
 
-    prefixes = contents = None
-    if hashes is not None:
-        prefixes = Prefixes.of(pa.array(hashes, pa.list_(pa.int64())), HASH_TOKENS)
-        contents = [
-            [(h, part) for h in row or [] for part in range(HASH_TOKENS // 16)][: prompt // 16]
-            for row, prompt in zip(hashes, prompts.tolist(), strict=True)
-        ]
+    prefixes, contents = (None, None) if sharing is None else shared_prompts(sharing, prompts)
     replayed = replay_batched(
         *(arrivals, Lengths(prompts, outputs, priority, prefixes), fast, governor, limits, fleet),
         first_token_s=first_tokens,
+        tokens=True,
     )
     return replayed, serve_slowly(
         *(arrivals.tolist(), prompts.tolist(), outputs.tolist(), limits, fleet),
@@ -204,7 +199,7 @@ def both(
     )
 
 
-def assert_the_same(replayed, slow, limits):
+def assert_the_same(replayed, slow, limits, prefilled=False):
     requests, engines, end = slow
     nan = float("nan")
     assert replayed.replica.tolist() == [r.row["replica"] for r in requests]
@@ -227,6 +222,14 @@ def assert_the_same(replayed, slow, limits):
     assert batches.kv_blocks_left == 0
     assert batches.recomputed_tokens == sum(engine.recomputed for engine in engines)
     assert replayed.found_tokens.tolist() == [r.found for r in requests]
+    made = [(r.number, token, s) for r in requests for token, s in enumerate(r.tokens_at)]
+    if prefilled:
+        # First tokens were made elsewhere.
+        made = [(number, token - 1, s) for number, token, s in made if token]
+    tokens = replayed.tokens
+    assert tokens.request.tolist() == [number for number, _, _ in made]
+    assert tokens.number.tolist() == [token for _, token, _ in made]
+    assert tokens.time_s.tolist() == pytest.approx([s for *_, s in made], rel=EXACT, abs=EXACT)
     gaps = [b - a for r in requests for a, b in itertools.pairwise(r.tokens_at)]
     assert np.sort(np.repeat(batches.gap_s, batches.gap_tokens)) == pytest.approx(
         sorted(gaps), rel=EXACT, abs=EXACT
@@ -266,7 +269,7 @@ def test_agreement_where_prompts_arrive_cached(run, governor, seed):
     earlier_s = np.random.default_rng(seed).exponential(0.01, arrivals.size)
     run = arrivals, prompts, outputs + 2, limits, fleet
     done = both(run, SHARED, governor, arrivals - earlier_s, priced_apart=False)
-    assert_the_same(*done, limits)
+    assert_the_same(*done, limits, prefilled=True)
 
 
 @settings(max_examples=50, deadline=None)
@@ -309,11 +312,14 @@ def test_agreement_with_priorities(run, seed, cached):
     first_tokens = arrivals - earlier_s if cached else None
     priority = rng.integers(-2, 3, arrivals.size)
     done = both(run, SHARED, LAZY, first_tokens, priority, priced_apart=False)
-    assert_the_same(*done, limits)
+    assert_the_same(*done, limits, prefilled=cached)
 
 
-def random_hashes(rng, prompts):
-    """Hashes of prompts that begin like one of a few, each as far as it goes, or with none."""
+def shared_prompts(rng, prompts):
+    """Prompts that begin like one of a few, each as far as it goes, or for which nothing is told.
+
+    As hashes, and as what each of their full blocks holds.
+    """
     stems = [list(range(10 * stem, 10 * stem + 10)) for stem in range(3)]
     rows = []
     for number, prompt in enumerate(prompts.tolist()):
@@ -321,14 +327,17 @@ def random_hashes(rng, prompts):
         common = stems[rng.integers(3)][: int(rng.integers(0, size + 1))]
         unique = [1000 + 10 * number + place for place in range(size - len(common))]
         rows.append(None if rng.random() < 0.1 else common + unique)
-    return rows
+    contents = [
+        [(h, part) for h in row or [] for part in range(HASH_TOKENS // 16)][: prompt // 16]
+        for row, prompt in zip(rows, prompts.tolist(), strict=True)
+    ]
+    return Prefixes.of(pa.array(rows, pa.list_(pa.int64())), HASH_TOKENS), contents
 
 
 @settings(max_examples=60, deadline=None)
 @given(SCARCE, st.integers(0, 2**32), st.booleans())
 def test_agreement_where_prompts_share_what_they_begin_with(run, seed, prioritised):
     rng = np.random.default_rng(seed)
-    hashes = random_hashes(rng, run[1])
     priority = rng.integers(0, 3, run[1].size) if prioritised else None
-    done = both(run, SHARED, LAZY, priority=priority, hashes=hashes, priced_apart=False)
+    done = both(run, SHARED, LAZY, priority=priority, sharing=rng, priced_apart=False)
     assert_the_same(*done, run[3])

@@ -9,13 +9,14 @@ import structured
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_engine import serve_slowly
-from test_engine_against_reference import EXACT, GOVERNORS, runs
+from test_engine_against_reference import EXACT, GOVERNORS, runs, shared_prompts
 
 from model.affine import AffinePrices
 from model.pricing import Step
 from model.work import Phase
 from policies import Looking
 from policies.oracle import Oracle
+from simulate.batching import UNLIMITED
 from simulate.engine import BatchEngine
 from simulate.fleet import Fleet
 from simulate.meter import State
@@ -31,11 +32,17 @@ CALIBRATION = structured.calibration()
     st.tuples(st.sampled_from(GOVERNORS), st.sampled_from(GOVERNORS)),
     st.sampled_from([1e4, 1e6, 1e12]),
     st.integers(1, 2),
+    st.integers(0, 2**32),
 )
-def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, decoding):
+def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, decoding, seed):
+    rng = np.random.default_rng(seed)
     arrivals, prompts, outputs, limits, fleet = run
     curves = [CALIBRATION.curves_of("tiny", phase) for phase in Phase]
-    lengths = Lengths(prompts, outputs)
+    priority = rng.integers(0, 3, arrivals.size)
+    prefixes, contents = None, None
+    if limits.kv_blocks < UNLIMITED:
+        prefixes, contents = shared_prompts(rng, prompts)
+    lengths = Lengths(prompts, outputs, priority, prefixes)
     prices_of, engines_of = [], []
     for governor in governors:
         prices = AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w)
@@ -48,9 +55,9 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
     second = Fleet(**(vars(fleet) | {"idle_mhz": idle_mhz, "replicas": decoding}))
     token_bytes = 512.0
     pools = Pools(first, second, *engines_of, token_bytes, link_bytes_per_s)
-    replayed = replay_pools(arrivals, lengths, [pools])
+    replayed = replay_pools(arrivals, lengths, [pools], tokens=True)
 
-    def serve(which, moments, most, pool, first_tokens=None):
+    def serve(which, moments, most, pool, first_tokens=None, contents=None):
         if not which:
             return [], [], 0.0
         second_pool = first_tokens is not None
@@ -74,6 +81,8 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
             ),
             lambda counts, clock: prices.prefill_time_share(Step(*counts), clock),
             first_tokens,
+            [int(priority[i]) for i in which],
+            None if contents is None else [contents[i] for i in which],
             crew=crew,
         )
 
@@ -81,7 +90,9 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
         return prompts[i] + max(int(outputs[i]), 1) - 1
 
     fitting = [i for i in range(arrivals.size) if -(-longest(i) // 16) <= limits.kv_blocks]
-    prefilled, engines, end = serve(fitting, arrivals[fitting].tolist(), 1, first)
+    prefilled, engines, end = serve(
+        fitting, arrivals[fitting].tolist(), 1, first, contents=contents
+    )
     rows = dict(zip(fitting, (request.row for request in prefilled), strict=True))
     moving = sorted((i for i in fitting if outputs[i] > 1), key=lambda i: (rows[i]["finish"], i))
     free, crossed = 0.0, []
@@ -113,6 +124,13 @@ def test_pools_agree_with_two_slow_engines(run, governors, link_bytes_per_s, dec
     for replica in range(first.replicas + decoding if rows else 0):
         mine = met.replica == replica
         assert met.duration_s[mine].sum() == pytest.approx(replayed.end_s, rel=EXACT)
+    rows_of = {i: [row["finish"]] for i, row in rows.items()}
+    rows_of |= dict(zip(moving, (request.tokens_at for request in decoded), strict=True))
+    tokens = replayed.tokens
+    assert tokens.request.tolist() == [i for i in sorted(rows_of) for _ in rows_of[i]]
+    assert tokens.time_s.tolist() == pytest.approx(
+        [s for i in sorted(rows_of) for s in rows_of[i]], rel=EXACT, abs=EXACT
+    )
     gaps = [np.diff(request.tokens_at) for request in decoded]
     found = np.repeat(replayed.batches.gap_s, replayed.batches.gap_tokens)
     assert np.sort(found) == pytest.approx(
