@@ -194,5 +194,7 @@ def _range(span: tuple[float, float]) -> str:
 
 def _growing(waits_s: Array) -> bool:
     waits_s = waits_s[~np.isnan(waits_s)]
+    if waits_s.size == 0:
+        return False
     quarter = max(waits_s.size // 4, 1)
     return float(waits_s[-quarter:].mean()) > 2 * float(waits_s[:quarter].mean()) > 0
