@@ -1,6 +1,6 @@
 """greenllm: the clocks of GreenLLM (Liu et al., arXiv 2508.16449), one control for each phase.
 
-Taken from the paper: prefill's clock comes from an optimisation that knows the queue: of the clocks
+Taken from the paper's abstract: prefill's clock comes from an optimisation that knows the queue: of the clocks
 that get the prompts in line done by the deadline on TTFT, the one of least energy, by models of
 latency and power. Decode's comes from two loops: a coarse one looks up, by the tokens a second that
 the replica makes, the clock that was found to keep TBT; a fine one moves it in small steps, with
