@@ -223,7 +223,7 @@ _FLEET: tuple[Option, ...] = (
     click.option("--slo", metavar="LIMITS", help="Such as ttft=1s,tpot=50ms,e2e=30s."),
     click.option(
         "--quality-from",
-        metavar="TABLE",
+        metavar="NAME|FILE",
         help="Outcomes to give the queries: joined by id, or dealt by length (assumed).",
     ),
     click.option(

@@ -5,18 +5,17 @@ from dataclasses import replace
 import numpy as np
 import structured
 import tiny
-from governed import setting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.affine import prices_of
 from model.pricing import Step
-from model.work import Phase
-from policies import make_governor
+from model.work import Phase, Work
+from policies import Setting, make_governor
 from policies.oracle import LeastPrices
 from simulate.batching import Alone, Continuous, Static
 from simulate.compare import compare
-from simulate.fleet import Routing
+from simulate.fleet import Faults, Routing
 from simulate.metrics import Slo
 from simulate.scenario import Scenario
 
@@ -107,12 +106,13 @@ def test_of_the_same_steps_none_draws_less_at_any_clock(counts, steps, mhz, deco
     st.integers(1, 4),
     st.sampled_from([1.0, 1.15, 1.6]),
     st.sampled_from([Alone(), Static(3), CONTINUOUS]),
+    st.sampled_from([None, Faults(0.1, 0.02, None, 3)]),
 )
-def test_a_fleet_never_draws_more_than_its_cap(trace, replicas, plenty, batching):
+def test_a_fleet_never_draws_more_than_its_cap(trace, replicas, plenty, batching, faults):
     reserve_w = max(make_governor("fleet-cap:1", at_batch()).reserve_w, IDLE_W)
     cap_w = float(np.ceil(replicas * reserve_w * plenty))
     met = outcome_of(
-        trace, f"fleet-cap:{cap_w:g}", replicas=replicas, batching=batching
+        trace, f"fleet-cap:{cap_w:g}", replicas=replicas, batching=batching, faults=faults
     ).replayed.intervals
     ends_s = met.start_s + met.duration_s
     for moment_s in np.unique(met.start_s):
@@ -121,9 +121,22 @@ def test_a_fleet_never_draws_more_than_its_cap(trace, replicas, plenty, batching
         assert met.power_w[now].sum() <= cap_w * (1 + 1e-9)
 
 
+def setting_of(calibration, **more):
+    """What a governor is made from: prompts and contexts of 1024 tokens, one at a time."""
+    return Setting(
+        calibration.gpu,
+        {phase: calibration.curves_of("tiny", phase) for phase in Phase},
+        {
+            Phase.PREFILL: Work.prefill([1.0], [1024.0]),
+            Phase.DECODE: Work.decode([1.0], [1024.0]),
+        },
+        0.1,
+        **more,
+    )
+
+
 def at_batch():
-    known = setting(CALIBRATION)
-    return replace(known, mixes=True)
+    return setting_of(CALIBRATION, mixes=True)
 
 
 def test_two_clocks_give_way_to_one_where_switches_cost_more_than_they_save():
@@ -139,9 +152,7 @@ def test_two_clocks_give_way_to_one_where_switches_cost_more_than_they_save():
         (2, 0.02, 1500),
         (1, 0.02, 1750),
     ):
-        at = replace(
-            setting(tiny.calibration()), decode_steps=decode_steps, switch_latency_s=latency_s
-        )
+        at = setting_of(tiny.calibration(), decode_steps=decode_steps, switch_latency_s=latency_s)
         governor = make_governor("phase-aware-amortised", at)
         asked = [float(governor.request_mhz(p, at.typical[p])[0]) for p in Phase]
         assert asked == [1750, decode_mhz]

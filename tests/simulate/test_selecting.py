@@ -197,6 +197,25 @@ def test_batches_of_first_and_second_answers_add_up(batching, groups):
     assert np.all(replayed.finish_s[served & twice] > once.finish_s[served & twice])
 
 
+def test_a_group_that_cannot_keep_up_is_named():
+    """The small model rests, and the line before the large one grows."""
+    trace = tiny.trace(np.arange(200.0), np.full(200, 64), np.full(200, 1))
+    trace = Trace(
+        "rush",
+        trace.arrival_s,
+        trace.prompt_tokens,
+        trace.output_tokens,
+        confidence={"tiny": np.full(200, -1.0)},
+    )
+    for policy in ("single:huge", "cascade:threshold=0.5"):
+        said = compare(trace, two_models.calibration(), scenario(policy)).warnings
+        assert any(f"{policy}+fixed:1000: large is saturated (" in line for line in said)
+        assert not any("small is saturated" in line for line in said)
+    groups = ("small=tiny:9", "large=huge:40")
+    said = compare(trace, two_models.calibration(), scenario(policy, groups=groups)).warnings
+    assert not any("saturated" in line for line in said)
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
