@@ -68,11 +68,6 @@ class Roofline:
         return " + ".join([base, *(extra for extra in Extra if extra in self.extras)])
 
 
-EXCHANGE_S, EXCHANGE_S_PER_TOKEN = "exchange_s", "exchange_s_per_token"
-"""Constants of a form whose GPUs wait for each other: seconds of a step, and of each of its tokens,
-beside its launches. Absent where one GPU works alone."""
-
-
 def roofline(terms: Roofline) -> Form:
     """Return the time form that has ``terms``."""
     columns = _columns(terms)
@@ -83,10 +78,7 @@ def roofline(terms: Roofline) -> Form:
         value = dict(zip(names, c, strict=True))
         amounts = _amounts(at)
         slow = 1 / at.clock - 1
-        exchange_s = at.constants.get(EXCHANGE_S, 0.0) + amounts["tokens"] * at.constants.get(
-            EXCHANGE_S_PER_TOKEN, 0.0
-        )
-        spent: dict[str, Array] = {"launch": exchange_s + 0 * slow, "memory": 0 * slow}
+        spent: dict[str, Array] = {"launch": np.zeros_like(slow), "memory": 0 * slow}
         spent["compute"] = 0 * slow
         if Extra.TILES in terms.extras:
             rate = _gemm_rate(terms)
@@ -180,7 +172,6 @@ def _amounts(at: Inputs) -> dict[str, Array]:
         "flops_per_s": demand.gemm_flops + demand.attention_flops,
         "gemm_flops_per_s": demand.gemm_flops,
         "attention_flops_per_s": demand.attention_flops,
-        "tokens": at.work.prefill_tokens + at.work.decode_batch,
         "gemm_flops_per_token": np.asarray(at.constants["gemm_flops_per_token"]),
     }
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 from model.calibration import Calibration
 from model.curves import Curves
+from model.exchange import EXCHANGE_S, EXCHANGE_S_PER_TOKEN
 from model.fitted import FittedForm
 from model.geometry import Geometry
 from model.gpu import Gpu
 from model.provenance import Kind, Origin
-from model.roofline import EXCHANGE_S, EXCHANGE_S_PER_TOKEN
 from phasewatt.errors import BadCalibration
 
 LINK_GB_PER_S = 450.0
