@@ -18,6 +18,7 @@ from simulate.compare import compare
 from simulate.fleet import Faults, Sleep
 from simulate.meter import State
 from simulate.quality import How
+from simulate.results import requests_table
 from simulate.scenario import Scenario
 from traces import Trace
 
@@ -94,6 +95,9 @@ def test_ten_queries_by_hand(policy, served):
     assert outcome.time_by_state_s[State.IDLE] == pytest.approx(idle_s)
     right = [{"tiny": TINY, "huge": HUGE}[models[-1]][q] for q, models in enumerate(served)]
     assert result.quality.how is How.MEASURED
+    table = requests_table(outcome, quality=result.request_quality)
+    assert table.column("quality").to_pylist() == right
+    assert table.column("model").to_pylist() == [models[-1] for models in served]
     assert result.quality.mean == pytest.approx(np.mean(right))
     assert result.quality.answered_twice == pytest.approx(np.mean([len(m) == 2 for m in served]))
     models = [outcome.groups[group].model for group in outcome.group_of]
