@@ -70,9 +70,8 @@ def _checks(checked: Sequence[LeftOut]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("GPU", no_wrap=True)
     table.add_column("series", no_wrap=True)
-    columns = ("fitted\nfrom MHz", "left out\nfrom MHz", "clocks")
-    columns += tuple(f"{what}\n{figure}" for what in ("time", "power") for figure in _FIGURES)
-    for name in columns:
+    figures = [f"{what}\n{figure}" for what in ("time", "power") for figure in _FIGURES]
+    for name in ("fitted\nfrom MHz", "left out\nfrom MHz", "clocks", *figures):
         table.add_column(name, justify="right", no_wrap=True)
     for one in checked:
         table.add_row(

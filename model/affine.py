@@ -44,7 +44,7 @@ class AffinePrices:
             (True, True): mixed,
         }
         self._loads = {
-            key: (*load.domain.sm_mhz, gpu.limit_w(load, cap_w)) for key, load in loads.items()
+            key: (*load.measured_mhz, gpu.limit_w(load, cap_w)) for key, load in loads.items()
         }
 
     def price(self, step: Step, steps: int, asked_mhz: float) -> Priced:

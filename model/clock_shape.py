@@ -1,7 +1,7 @@
-"""What the clock does to time and power below the clocks that were measured, as public GPUs show it.
+"""What the clock does to time and power below the measured clocks, as public GPUs show it.
 
 In: how steep a curve is at its lowest measured clock, and how far below that a clock lies. Out: the
-factor on time or power, as members of an ensemble: one for each shape that is likely, with weights.
+factor on time or power, as members of an ensemble: one for each shape that is likely, and weights.
 """
 
 import json
@@ -92,10 +92,10 @@ class PowerShapes:
 
     At a clock of ``y`` times the edge, ``P = P_edge (1 - d + d y V^2)``: ``d`` is the dynamic share
     of the power at the edge and V voltage relative to that at the edge. V falls at a steady rate
-    down to the ``knee`` (over the highest clock) and is level below it. The rate is what ``d`` leaves
-    of the steepness just below the edge, which is that just above plus ``turn``, and at least
-    :data:`LEAST_STEEPNESS`; where the steepness is less than ``dynamic``, V is level and ``d`` is all
-    of it.
+    down to the ``knee`` (over the highest clock) and is level below it. The rate is what ``d``
+    leaves of the steepness just below the edge, which is that just above plus ``turn``, and at
+    least :data:`LEAST_STEEPNESS`; where the steepness is less than ``dynamic``, V is level and
+    ``d`` is all of it.
     """
 
     knee: Array

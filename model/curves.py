@@ -81,7 +81,7 @@ class Curves:
 
     ``governor_limit_w`` is the power at which the untouched GPU was seen to hold this load, where
     that is below its nominal power limit; None where the nominal limit holds. ``below`` says how
-    the curves go on below the measured clocks, where ``domain`` reaches below them; files have none.
+    the curves go on below the measured clocks, where ``domain`` reaches that far; files have none.
     """
 
     model: str

@@ -1,7 +1,7 @@
-"""A fitted form below the clocks that were measured: the shape of public GPUs joins on at the edge.
+"""A fitted form below the measured clocks: the shape of public GPUs joins on at the edge.
 
-In: a form, the lowest measured clock (the edge), shapes. Out: values that are the form's own down to
-the edge and continuous there, and a standard error that grows with the distance below it.
+In: a form, the lowest measured clock (the edge), shapes. Out: values that are the form's own down
+to the edge and continuous there, and a standard error that grows with the distance below it.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """The clock of least energy that curves imply, and how sure that is.
 
-In: curves, a GPU and a step. Out: an :class:`Optimum`: the clock, the interval over draws of what the
-curves do not know, and what it saves against the clock that an untouched GPU holds.
+In: curves, a GPU and a step. Out: an :class:`Optimum`: the clock, the interval over draws of what
+the curves do not know, and what it saves against the clock that an untouched GPU holds.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Optimum:
     Attributes:
         sm_mhz, low_mhz, high_mhz: that clock, and the middle 95% of those that draws of the curves'
             coefficients (and shapes below the measured clocks) lead to.
-        from_mhz, to_mhz: the clocks that were considered: those in range that the power limit holds.
+        from_mhz, to_mhz: the clocks considered: those in range that hold under the power limit.
         stock_mhz: the clock that an untouched GPU holds.
         saving: share of the energy at that clock which the clock of least energy saves.
         slowdown: how much longer the step takes, as a fraction.

@@ -205,8 +205,8 @@ def _transferred(curves: Curves, held_mhz: float) -> list[str]:
     if not lowest * (1 - _ROUNDING) <= held_mhz < low * (1 - _ROUNDING):
         return []
     return [
-        f"clock {held_mhz:g} MHz is below the measured {low:g} to {high:g} MHz: there the curves go "
-        "on as those of public GPUs do"
+        f"clock {held_mhz:g} MHz is below the measured {low:g} to {high:g} MHz: there the curves "
+        "go on as those of public GPUs do"
     ]
 
 
