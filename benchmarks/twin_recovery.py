@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import scipy
 
 from calibrate.bench import Engine, Point
 from calibrate.campaign import Campaign, run_campaign
@@ -183,9 +184,7 @@ def _coefficients(
 
 
 def _half_width(form: FittedForm, index: int) -> float:
-    from scipy import stats
-
-    reach = float(stats.t.ppf(0.975, form.degrees_of_freedom))
+    reach = float(scipy.special.stdtrit(form.degrees_of_freedom, 0.975))
     return reach * float(form.covariance_matrix[index, index]) ** 0.5
 
 

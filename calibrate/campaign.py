@@ -16,7 +16,7 @@ import numpy as np
 
 from calibrate.bench import Bench, OutOfMemory
 from calibrate.clocks import ClockLock, clear_leftover, locked_clocks, refuse_if_busy
-from calibrate.design import Design, next_cell, plan_design
+from calibrate.design import FEWEST_PER_SERIES, Design, next_cell, plan_design
 from calibrate.gpu import Kind
 from calibrate.log import (
     SCHEMA,
@@ -61,12 +61,16 @@ class Pace:
 
 @dataclass(frozen=True)
 class Campaign:
-    """What to measure, how, and for how long; the budget may differ when a log is resumed."""
+    """What to measure, how, and for how long; only the sweep may not differ when one is resumed.
+
+    ``fewest`` is how many points of each series are measured even if they take longer than thought.
+    """
 
     sweep: Sweep
     budget_s: float
     plan: MeasurePlan
     pace: Pace = Pace()
+    fewest: int = FEWEST_PER_SERIES
     command: str = ""
     force: bool = False
     state_dir: Path | None = None
@@ -113,7 +117,7 @@ def design_of(rig: Rig, campaign: Campaign, strategy: Strategy) -> Design:
         sweep = replace(sweep, sm_mhz=spread_clocks(rig.gpu.clock_range()))
     cells = sweep.cells(sweep.points(rig.identity.memory_bytes), strategy)
     rng = np.random.default_rng(sweep.seed)
-    return plan_design(cells, campaign.budget_s, campaign.plan, rng)
+    return plan_design(cells, campaign.budget_s, campaign.plan, rng, campaign.fewest)
 
 
 @contextmanager
@@ -236,7 +240,7 @@ class _Run:
 
     def _measure(self, cell: Cell, gemms: int, strategy: Strategy) -> Measurement:
         rig, plan = self.rig, self.campaign.plan
-        if strategy is Strategy.STEER:
+        if strategy is not Strategy.LOCK:
             # Also the step alone: its clock is then read by the same kernel as the mixtures'.
             return measure_mixed(
                 self.bench, rig.gpu, rig.sampler, rig.clock, cell.point, gemms, plan

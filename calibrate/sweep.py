@@ -25,7 +25,7 @@ LOWEST_SHARE = 0.35
 """Lowest clock of a lock sweep over the highest: below, latency explodes and nothing is saved."""
 
 MOST_PREFILL_TOKENS = 32768
-"""Longest prefill step in tokens; serving engines cut longer ones."""
+"""Longest prefill step in tokens unless told; serving engines cut longer ones."""
 
 BYTES_PER_VALUE = 2
 
@@ -65,7 +65,9 @@ class Cell:
 class Sweep:
     """The options of a campaign that change what its figures mean; part of every log's header.
 
-    ``shapes`` are those of the models that :data:`model.geometry.GEOMETRIES` does not hold.
+    ``shapes`` are those of the models that :data:`model.geometry.GEOMETRIES` does not hold,
+    ``gemm_ratios`` times of GEMMs over that of the step where they steer the clock,
+    ``prefill_tokens`` the most that one prefill step computes.
     """
 
     models: tuple[str, ...]
@@ -80,6 +82,8 @@ class Sweep:
     precision: float
     seed: int
     shapes: Mapping[str, Geometry] = field(default_factory=dict)
+    gemm_ratios: tuple[float, ...] = GEMM_RATIOS
+    prefill_tokens: int = MOST_PREFILL_TOKENS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured.
@@ -99,6 +103,8 @@ class Sweep:
         for option in ("batches", "prompts", "contexts", "sm_mhz"):
             if any(value < 1 for value in getattr(self, option)):
                 raise BadOption(f"--{option.replace('_', '-')}: expected numbers of 1 or more")
+        if min(self.gemm_ratios) != 0 or len(set(self.gemm_ratios)) < max(len(self.gemm_ratios), 2):
+            raise BadOption("--gemm-ratios: expected 0 and at least one above it, and none twice")
         if not 0 < self.precision < 1:
             raise BadOption(f"--precision: found {self.precision:g}; expected between 0 and 1")
         if self.sm_mhz and self.strategy in (Strategy.STEER, Strategy.OBSERVE):
@@ -117,12 +123,12 @@ class Sweep:
                 Point(model, engine, phase, batch, *lengths, self.dtype)
                 for lengths in self._lengths(phase)
                 for batch in self.batches
-                if batch * lengths[0] <= MOST_PREFILL_TOKENS
+                if batch * lengths[0] <= self.prefill_tokens
             ]
             if not points:
                 raise BadOption(
                     f"--batches and --prompts: every prefill computes more than "
-                    f"{MOST_PREFILL_TOKENS} tokens in one step; pass smaller ones"
+                    f"{self.prefill_tokens} tokens in one step; pass smaller ones"
                 )
             sizes = [self._bytes(point) for point in points]
             there = [p for p, size in zip(points, sizes, strict=True) if size <= memory_bytes]
@@ -138,7 +144,7 @@ class Sweep:
             # Where the governor itself holds a series is seen at its heaviest point.
             return (*locked, *(Cell(point) for point in heaviest(points)))
         if strategy is Strategy.STEER:
-            return tuple(Cell(p, gemm_ratio=ratio) for p in points for ratio in GEMM_RATIOS)
+            return tuple(Cell(p, gemm_ratio=ratio) for p in points for ratio in self.gemm_ratios)
         return tuple(Cell(point) for point in points)
 
     def geometry(self, model: str) -> Geometry:

@@ -28,6 +28,9 @@ AVERAGING_S = 1.0
 BLOCK_S = 0.5
 """Length of the blocks that steady-state detection compares."""
 
+SHORTEST_STEADY_S = MIN_EDGE_SPAN_S + BLOCK_S
+"""Shortest span that can be told to be level."""
+
 STEADY_TOLERANCE = 0.03
 """Largest relative distance of a block's power or clock from the mean of the steady part."""
 
@@ -147,11 +150,11 @@ def steady_from_s(samples: Samples, start_s: float, end_s: float) -> float | Non
     """
     inside = samples.between(start_s, end_s)
     blocks = int((end_s - start_s) / BLOCK_S)
-    if blocks * BLOCK_S < MIN_EDGE_SPAN_S + BLOCK_S or inside.time_s.size < 2 * blocks:
+    if blocks * BLOCK_S < SHORTEST_STEADY_S or inside.time_s.size < 2 * blocks:
         return None
     bounds = end_s - BLOCK_S * np.arange(blocks, -1, -1, dtype=np.float64)
     series = (_block_power(inside, bounds), _block_mean(inside.time_s, inside.sm_mhz, bounds))
-    shortest = int(np.ceil((MIN_EDGE_SPAN_S + BLOCK_S) / BLOCK_S))
+    shortest = int(np.ceil(SHORTEST_STEADY_S / BLOCK_S))
     for first in range(blocks - shortest + 1):
         if all(_level(values[first:]) for values in series):
             return float(max(bounds[first], start_s))

@@ -22,6 +22,7 @@ PICTURES = {
     "energy-latency.png": "simulate --trace azure-conv-2023 --policy phase-aware --policy min-edp "
     "--policy min-energy --output out",
     "sweep.png": "simulate sweep --trace azure-conv-2023 --limit 5000 --output out",
+    "reproduction.png": "simulate reproduce 2501.08219 --output out",
     "curves.png": "calibrate show rtx3090-club3090 --plot out/curves.png",
 }
 """Pictures in docs/img, each with the command that writes it under ``out``."""

@@ -7,7 +7,7 @@ for every batch, length and clock together.
 from itertools import product
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from model.shape import Coefficient, Coefficients, Form, Inputs
 from model.work import Array
@@ -106,7 +106,9 @@ def _power_starts(target: Array, at: Inputs, knee: bool, memory_static: bool) ->
         factor = switching(at.clock, np.asarray(slope), np.asarray(floor))
         columns = [np.ones_like(target), *([memory] if memory_static else [])]
         columns += [memory * factor, compute * factor]
-        powers_w, misfit = nnls(np.column_stack(columns) / target[:, None], np.ones(target.size))
+        powers_w, misfit = scipy.optimize.nnls(
+            np.column_stack(columns) / target[:, None], np.ones(target.size)
+        )
         floors = [float(floor)] if knee else []
         started_w = np.maximum(powers_w, _LEAST_START * target.min())
         tried.append((misfit, [float(slope), *floors, *started_w.tolist()]))

@@ -33,6 +33,14 @@ def reaching(curves: Curves, sm_mhz: float, prior: ShapePrior | None = None) -> 
     return _down(wide, sm_mhz, known)
 
 
+def is_transferred(curves: Curves, sm_mhz: float) -> bool:
+    """Return whether a clock lies below the measured ones of ``curves``, but for rounding."""
+    return sm_mhz < curves.measured_mhz[0] * (1 - _ROUNDING)
+
+
+_ROUNDING = 1e-9
+
+
 def _down(curves: Curves, to_mhz: float, prior: ShapePrior) -> Curves:
     low, high = curves.domain.sm_mhz
     if to_mhz >= low:

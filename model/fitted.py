@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+import scipy
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
-from scipy import special
 
 from model.forms import FORMS
 from model.provenance import STRICT
@@ -127,7 +127,7 @@ class FittedForm:
 
     def reach(self, level: float = 0.95) -> float:
         """Return how many standard errors the half of an interval spans."""
-        return float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
+        return float(scipy.special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
 
     def activity(self, work: Work) -> Activity:
         """Return what keeps the GPU busy, by a form that knows the parts of a time."""

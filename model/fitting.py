@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from model.diagnostics import diagnose
 from model.fitted import FitErrors, FittedForm
@@ -122,7 +122,7 @@ def _solve(
     starts = form.starts(series.target, at) if start is None else [start.tolist()]
     for guess in starts:
         inside = np.clip(guess, lower + 1e-9, np.where(np.isinf(upper), np.inf, upper - 1e-9))
-        found = least_squares(
+        found = scipy.optimize.least_squares(
             residuals,
             inside,
             bounds=(lower, upper),

@@ -145,7 +145,8 @@ class Gpu:
         asked, _ = np.broadcast_arrays(
             np.asarray(requested_mhz, dtype=np.float64), np.empty(work.shape)
         )
-        at_bottom_w = curves.power_w(work, low)
+        power_w = curves.power_of(work)
+        at_bottom_w = power_w(low)
         if np.any(at_bottom_w > limit_w) and _clearly_above(
             curves, work, low, at_bottom_w, limit_w
         ):
@@ -155,7 +156,7 @@ class Gpu:
                 "calibrated clock"
             )
         within = np.minimum(asked, high)
-        capped = np.asarray(curves.power_w(work, within) > limit_w)
+        capped = np.asarray(power_w(within) > limit_w)
         settled: Array = within.copy()
         if np.any(capped):
             which = np.broadcast_to(capped, settled.shape)

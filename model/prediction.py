@@ -7,7 +7,7 @@ and what of it lies outside the calibrated domain.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from model.beyond import LOWEST_SHARE, reaching
 from model.calibration import Calibration
@@ -214,5 +214,5 @@ _ROUNDING = 1e-9
 
 
 def _figure(value: float, relative_sd: float, degrees_of_freedom: int) -> Figure:
-    reach = float(stats.t.ppf(0.975, degrees_of_freedom)) * relative_sd
+    reach = float(scipy.special.stdtrit(degrees_of_freedom, 0.975)) * relative_sd
     return Figure(value, value * float(np.exp(-reach)), value * float(np.exp(reach)))

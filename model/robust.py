@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from model.work import Array
 
@@ -124,7 +124,7 @@ def _minimise(
     def jacobian(x: Array) -> Array:
         return np.concatenate([problem.jacobian(x * unit) / sd[:, None], pull]) * unit
 
-    found = least_squares(
+    found = scipy.optimize.least_squares(
         residuals,
         inside / unit,
         jac=jacobian,

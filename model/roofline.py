@@ -10,9 +10,8 @@ from enum import StrEnum
 from itertools import product
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
-from model.geometry import demand_of
 from model.shape import Coefficient, Coefficients, Form, Inputs, Parts
 from model.work import Array
 
@@ -162,7 +161,7 @@ def _columns(terms: Roofline) -> list[_Column]:
 
 
 def _amounts(at: Inputs) -> dict[str, Array]:
-    demand = demand_of(at.constants, at.work)
+    demand = at.demand
     return {
         "launch_s": demand.launches,
         "memory_bytes_per_s": demand.weight_bytes + demand.kv_bytes,
@@ -267,7 +266,7 @@ def _additive(
             owners.append((column.rate, True))
     matrix = np.column_stack(design)
     scale = np.maximum(np.linalg.norm(matrix, axis=0), 1e-300)
-    costs = nnls(matrix / scale, np.ones(target.size))[0] / scale
+    costs = scipy.optimize.nnls(matrix / scale, np.ones(target.size))[0] / scale
     found = dict.fromkeys([c.rate for c in columns], 0.0)
     clocked = dict.fromkeys(found, 0.0)
     for (rate, grows), cost in zip(owners, costs.tolist(), strict=True):

@@ -1,14 +1,16 @@
 """What a form is: a named shape with coefficients, and what it is evaluated on.
 
-In: nothing but numpy. Out: the nouns :class:`Form`, :class:`Coefficient` and :class:`Inputs`; the
+In: steps of work. Out: the nouns :class:`Form`, :class:`Coefficient` and :class:`Inputs`; the
 forms themselves live in :mod:`model.forms` and :mod:`model.roofline`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from model.geometry import Demand, demand_of
 from model.work import Array, Phase, Work
 
 
@@ -71,6 +73,11 @@ class Inputs:
     constants: Mapping[str, float | Array]
     activity: Activity | None = None
 
+    @cached_property
+    def demand(self) -> Demand:
+        """What the steps ask of the GPU; a fit asks for it again and again."""
+        return demand_of(self.constants, self.work)
+
     @property
     def units(self) -> Array:
         """How often the step repeats its unit of work: tokens in prefill, one step in decode."""
@@ -117,6 +124,8 @@ class Form:
         work.
         """
         assert self.parts is not None
+        assert self.total is not None
         at = Inputs(np.ones(work.shape), work, Phase.DECODE, constants)
-        parts, whole_s = self.parts(coefficients, at), self.evaluate(coefficients, at)
+        parts = self.parts(coefficients, at)
+        whole_s = self.total(coefficients, parts)
         return Activity(parts.memory_s / whole_s, parts.compute_s / whole_s)

@@ -29,6 +29,10 @@ class BadCalibration(UserError):
     """A calibration file that is malformed, of a newer schema, or lacks what is asked of it."""
 
 
+class BadPredictor(UserError):
+    """A difficulty predictor, its features or its training table that cannot be used as given."""
+
+
 class OutOfRange(UserError):
     """A clock, batch or length outside the range that the calibration covers."""
 

@@ -5,16 +5,21 @@ In: curves and what a policy may see. Out: requested clocks and chosen models; n
 
 from policies.governor import UNLOCKED_MHZ, Governor, PhaseClocks, Setting
 from policies.registry import PolicySpec, known_governors, make_governor, parse_policy
-from policies.selection import Selection, Single, make_selection
+from policies.selection import SELECTIONS, Selection, make_selection
+from policies.sight import Choice, Predictions, Promise, Sight
 
 __all__ = [
+    "SELECTIONS",
     "UNLOCKED_MHZ",
+    "Choice",
     "Governor",
     "PhaseClocks",
     "PolicySpec",
+    "Predictions",
+    "Promise",
     "Selection",
     "Setting",
-    "Single",
+    "Sight",
     "known_governors",
     "make_governor",
     "make_selection",

@@ -16,6 +16,7 @@ from typing import Any
 from phasewatt.errors import BadPolicy
 from policies import governor as builtin
 from policies.governor import Governor, Setting
+from policies.selection import SELECTIONS
 
 ENTRY_POINT_GROUP = "phasewatt.governors"
 
@@ -31,8 +32,6 @@ BUILTIN: Mapping[str, GovernorFactory] = {
     "min-edp": builtin.min_edp,
     "min-ed2p": builtin.min_ed2p,
 }
-
-SELECTIONS = ("single",)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,10 @@ def parse_policy(text: str) -> PolicySpec:
     if not all(parts):
         raise BadPolicy(f"policy {text!r}: found an empty part; expected SELECTION+GOVERNOR")
     selections = [part for part in parts if part.partition(":")[0] in SELECTIONS]
-    governors = [part for part in parts if part not in selections]
+    if len(parts) == 2 and selections == parts and parts[1] in known_governors():
+        # The upper bounds of both kinds bear one name.
+        selections = parts[:1]
+    governors = parts[1:] if selections == parts[:1] else [p for p in parts if p not in selections]
     if len(selections) > 1 or len(governors) > 1:
         raise BadPolicy(
             f"policy {text!r}: found {len(selections)} selections and {len(governors)} governors; "

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from model.calibration import Calibration
 from model.work import Array
@@ -180,5 +180,5 @@ def _figure_keys(found: list[list[dict[str, float]]]) -> list[str]:
 def _estimate(value: float, draws: Array) -> Estimate:
     if draws.size == 0:
         return Estimate(value, None, None)
-    reach = float(special.stdtrit(draws.size - 1, 0.975)) * float(np.std(draws, ddof=1))
+    reach = float(scipy.special.stdtrit(draws.size - 1, 0.975)) * float(np.std(draws, ddof=1))
     return Estimate(value, value - reach, value + reach)

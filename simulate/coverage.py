@@ -46,6 +46,7 @@ def warnings_of(
             "leave that out with --window"
         )
     for outcome, run in zip(outcomes, prepared, strict=True):
+        yield from _transferred(outcome, run)
         yield from _batches(outcome, run)
     for outcome in outcomes:
         if is_saturated(outcome, scenario):
@@ -97,6 +98,31 @@ def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:
                 f"extrapolated: {share:.0%} of decodes reach contexts beyond the "
                 f"{_range(contexts)} tokens at which {run.model} was measured"
             )
+
+
+def _transferred(outcome: Outcome, run: Prepared) -> Iterator[str]:
+    intervals = outcome.replayed.intervals
+    energy_j = intervals.duration_s * intervals.power_w
+    below_j, edges = 0.0, []
+    for phase, states in _STATES_OF.items():
+        lowest_mhz = run.curves[phase].measured_mhz[0]
+        here = np.isin(intervals.state, states) & (intervals.sm_mhz < lowest_mhz - _CLOCK_MHZ)
+        if np.any(here):
+            below_j += float(energy_j[here].sum())
+            edges.append(f"{lowest_mhz:,.0f} MHz in {phase}")
+    if edges:
+        yield (
+            f"transferred: under {outcome.policy}, {below_j / float(energy_j.sum()):.0%} of energy "
+            f"was drawn at clocks below those at which {run.model} was measured (from "
+            f"{', '.join(edges)}): there curves go on as those of public GPUs do"
+        )
+
+
+_STATES_OF = {Phase.PREFILL: [State.PREFILL, State.MIXED], Phase.DECODE: [State.DECODE]}
+"""Steps of both phases ask for prefill's clock."""
+
+_CLOCK_MHZ = 0.5
+"""Clocks this near are one: runs of steps have their mean."""
 
 
 def _assumptions(

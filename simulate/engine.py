@@ -1,38 +1,30 @@
 """The event loop of engines that batch: steps of many requests, each at one clock.
 
-In: arrivals and lengths, prices of steps, a governor, limits, a fleet. Out: the columns of
-:class:`simulate.replay.Replayed`. One SimPy event per arrival and per change of a replica's batch.
+In: lengths, prices of steps, a governor, limits. Out: replicas that write what became of requests
+into shared columns. One SimPy event per change of a replica's batch.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.pricing import Priced, Step, StepPrices
 from model.work import Array
 from policies.governor import Governor, PhaseClocks, requested_mhz
-from simulate.batching import Limits
+from simulate.batching import BLOCK_TOKENS, Limits
 from simulate.clock import Clock
-from simulate.course import Course, View, view_of
+from simulate.columns import Views
+from simulate.course import Course
 from simulate.fleet import Fleet
+from simulate.marginal import marginal_joules
 from simulate.meter import State
-from simulate.replay import Batches, Replayed
+from simulate.replay import Batches, Group, Replayed, replay
+from simulate.routing import Marginal
 from simulate.scheduler import Plan, Progress, Scheduler
 from simulate.service import Lengths
-
-
-class _Columns(NamedTuple):
-    """Every request, as replicas write it."""
-
-    start_s: View
-    first_token_s: View
-    finish_s: View
-    prefill_j: View
-    decode_j: View
-    switching_j: View
 
 
 @dataclass
@@ -48,6 +40,73 @@ class _Run:
     steps: int
 
 
+@dataclass(frozen=True)
+class BatchEngine:
+    """Batches within ``limits``, in steps that cost ``prices`` at the clocks of ``governor``.
+
+    A replica that is free plans a step as soon as all that arrives at one moment has arrived; what
+    arrives at the very end of a step has not arrived when the next is planned.
+
+    The clock is asked for step by step: prefill's where the step computes any prompt token,
+    otherwise decode's. A change of the requested clock stalls the replica before the step, at the
+    larger of the powers before and after. While the dwell forbids a change, whole steps run at the
+    old clock. Idle replicas are those of :class:`simulate.replica.AloneEngine`.
+
+    A step's energy belongs to its requests: prefill's part by prompt tokens, decode's part in
+    equal shares; of a mixed step, prefill's part is the time that its prefill would take alone
+    over the times of both alone. A stall belongs to the requests of its step in equal shares.
+
+    Attributes:
+        lengths: of the requests.
+        prices: what steps cost.
+        governor: what asks for clocks.
+        limits: what the scheduler works within.
+        at_once: requests that a replica runs together at most, as far as was measured.
+        prefilled: whether requests come with their prompts cached and their first token made; all
+            of them then have more to decode.
+
+    Running it raises :class:`OutOfRange` where a clock that would hold lies outside the calibrated
+    domain.
+    """
+
+    lengths: Lengths
+    prices: StepPrices
+    governor: Governor
+    limits: Limits
+    at_once: int
+    prefilled: bool = False
+
+    def fits(self) -> NDArray[np.bool_]:
+        """Return which requests fit an empty KV cache to their last token, shape (n,)."""
+        longest = self.lengths.prompt_tokens + self.lengths.decode_steps
+        return np.asarray(-(-longest // BLOCK_TOKENS) <= self.limits.kv_blocks)
+
+    def marginal(self, fleet: Fleet) -> Marginal:
+        """Return the joules that a request adds to a batch; see :func:`marginal_joules`."""
+        return marginal_joules(
+            self.lengths, self.prices, self.governor, fleet.idle_power_w, self.prefilled
+        )
+
+    def replicas(self, course: Course, fleet: Fleet, views: Views, first: int) -> "list[_Replica]":
+        """Return the replicas of ``fleet``, numbered from ``first`` on."""
+        asks = _Asks(self.governor)
+        lengths, limits = self.lengths, self.limits
+        prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
+        priority = None if lengths.priority is None else lengths.priority.tolist()
+        prefixes = None if self.prefilled else lengths.prefixes
+        schedulers = [
+            Scheduler(prompts, outputs, limits, self.prefilled, priority, prefixes)
+            for _ in range(fleet.replicas)
+        ]
+        return [
+            _Replica(
+                *(first + index, course, fleet, views),
+                *(scheduler, limits, self.prices, asks),
+            )
+            for index, scheduler in enumerate(schedulers)
+        ]
+
+
 def replay_batched(
     arrival_s: Array,
     lengths: Lengths,
@@ -58,72 +117,15 @@ def replay_batched(
     advance: Callable[[int], None] = lambda _n: None,
     first_token_s: Array | None = None,
 ) -> Replayed:
-    """Serve every request in batches within ``limits``, and meter every replica.
+    """Serve every request in batches on one group of replicas; see :class:`BatchEngine`.
 
-    Routing, idle replicas and the end of the run are those of :func:`simulate.replay.replay`. A
-    replica that is free plans a step as soon as all that arrives at one moment has arrived; what
-    arrives at the very end of a step has not arrived when the next is planned.
-
-    The clock is asked for step by step: prefill's where the step computes any prompt token,
-    otherwise decode's. A change of the requested clock stalls the replica before the step, at the
-    larger of the powers before and after. While the dwell forbids a change, whole steps run at the
-    old clock.
-
-    A step's energy belongs to its requests: prefill's part by prompt tokens, decode's part in
-    equal shares; of a mixed step, prefill's part is the time that its prefill would take alone
-    over the times of both alone. A stall belongs to the requests of its step in equal shares.
-
-    Args:
-        arrival_s: arrivals in seconds, >= 0 and non-decreasing, shape (n,).
-        lengths: of the requests.
-        prices: what steps cost.
-        governor: what asks for clocks.
-        limits: what the scheduler works within.
-        fleet: the replicas.
-        advance: called with the number of requests finished since the last call.
-        first_token_s: when each request got its first token elsewhere, shape (n,); requests then
-            arrive with their prompts cached, and all of them have more to decode.
-
-    Raises:
-        OutOfRange: a clock that would hold lies outside the calibrated domain.
+    ``first_token_s`` says when each request got its first token elsewhere, shape (n,); requests
+    then arrive with their prompts cached.
     """
     prefilled = first_token_s is not None
-    requests = arrival_s.size
-    start_s, finish_s = (np.full(requests, np.nan) for _ in range(2))
-    first_token_s = np.full(requests, np.nan) if first_token_s is None else first_token_s.copy()
-    prefill_j, decode_j, switching_j = (np.zeros(requests) for _ in range(3))
-    columns = _Columns(
-        view_of(start_s),
-        view_of(first_token_s),
-        view_of(finish_s),
-        view_of(prefill_j),
-        view_of(decode_j),
-        view_of(switching_j),
-    )
-    course = Course.of(arrival_s, fleet, advance)
-    asks = _Asks(governor)
-    prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
-    schedulers = [Scheduler(prompts, outputs, limits, prefilled) for _ in range(fleet.replicas)]
-    replicas = [
-        _Replica(number, course, columns, scheduler, prices, asks)
-        for number, scheduler in enumerate(schedulers)
-    ]
-    served_by = course.run(replicas)
-    end_s = max(replica.free_s for replica in replicas)
-    for replica in replicas:
-        replica.idle_until(end_s)
-    return Replayed(
-        served_by,
-        start_s,
-        first_token_s,
-        finish_s,
-        prefill_j,
-        decode_j,
-        switching_j,
-        np.isnan(finish_s),
-        course.meter.intervals(),
-        end_s,
-        _batches(replicas, limits),
+    engine = BatchEngine(lengths, prices, governor, limits, limits.sequences, prefilled)
+    return replay(
+        *(arrival_s, lengths, [Group(fleet, engine)], advance), first_token_s=first_token_s
     )
 
 
@@ -150,8 +152,10 @@ class _Replica:
         self,
         number: int,
         course: Course,
-        columns: _Columns,
+        fleet: Fleet,
+        columns: Views,
         scheduler: Scheduler,
+        limits: Limits,
         prices: StepPrices,
         asks: _Asks,
     ) -> None:
@@ -165,26 +169,41 @@ class _Replica:
         self._prices = prices
         self._asks = asks
         self._record = course.meter.add
-        self._clock = Clock(number, course.fleet, course.meter)
+        self._limits = limits
+        self._clock = Clock(number, fleet, course.meter)
         self._run: _Run | None = None
         self._starts_s: float | None = None
         # What a request that decodes has drawn since the run began, if it had decoded all along.
         self._decode_j, self._switching_j = 0.0, 0.0
         self._last_token_s: dict[int, float] = {}
 
-    def take(self, query: int) -> None:
-        """Let ``query``, which arrives now, wait; or count it as done where it can never run."""
+    def take(self, query: int, at_s: float) -> None:
+        """Let ``query``, given at ``at_s``, wait; or count it as done where it can never run."""
         if not self.scheduler.add(query):
-            self._course.finish(self._number)
+            self._course.finish(query, self._number)
         elif self._run is not None:
-            self._cut(self._run, self._course.arrival_s[query])
+            self._cut(self._run, at_s)
         elif self._starts_s is None:
-            self._starts_s = max(self.free_s, self._course.arrival_s[query])
+            self._starts_s = max(self.free_s, at_s)
             self._at(self._starts_s, self._start)
 
     def idle_until(self, end_s: float) -> None:
         """Record that the replica has nothing to do until ``end_s``."""
         self.free_s = self._clock.idle(self.free_s, end_s)
+
+    def batches(self) -> Batches:
+        """Return its steps, every gap between two tokens, and what became of its KV cache."""
+        gap_s, tokens = np.frombuffer(self.gap_s), np.frombuffer(self.gap_tokens, dtype=np.int64)
+        scheduler, blocks = self.scheduler, self._limits.kv_blocks
+        return Batches(
+            gap_s=gap_s[tokens > 0],
+            gap_tokens=tokens[tokens > 0],
+            steps=self.steps,
+            preemptions=scheduler.preemptions,
+            recomputed_tokens=scheduler.recomputed_tokens,
+            kv_blocks_peak=blocks - scheduler.least_free_blocks,
+            kv_blocks_left=blocks - scheduler.free_blocks,
+        )
 
     def _start(self) -> None:
         assert self._starts_s is not None
@@ -198,15 +217,17 @@ class _Replica:
             self._run = None
             self.free_s = self._clock.rest(self.free_s, self._course.to_arrive > 0)
             return
-        for request in plan.preempted:
+        for request in plan.stopped:
             self._settle(request, 1)
             self._last_token_s.setdefault(request, self.free_s)
-        start_s = self._columns.start_s
+        start_s, found_tokens = self._columns.start_s, self._columns.found_tokens
         for chunk in plan.chunks:
             if start_s[chunk.request] != start_s[chunk.request]:
                 start_s[chunk.request] = self.free_s
+                found_tokens[chunk.request] = chunk.computed
         for request in plan.joined:
-            start_s[request] = self.free_s
+            if start_s[request] != start_s[request]:
+                start_s[request] = self.free_s
             self._settle(request, -1)
         self._run = self._begun(plan)
         self._await(self._run)
@@ -276,9 +297,10 @@ class _Replica:
         self.gap_tokens.extend([batch] * time_s.size)
         self.gap_tokens[first] -= len(joined)
         for request in joined:
-            # Its last token was its first, and made elsewhere.
+            # Its last token was made before it was passed over, or was its first, made elsewhere.
             token_s = run.start_s + float(run.since_start_s[0])
-            self.gap_s.append(token_s - self._columns.first_token_s[request])
+            before_s = self._last_token_s.pop(request, self._columns.first_token_s[request])
+            self.gap_s.append(token_s - before_s)
             self.gap_tokens.append(1)
 
     def _conclude(self, progress: Progress) -> None:
@@ -294,7 +316,7 @@ class _Replica:
         for request in progress.finished:
             columns.finish_s[request] = now_s
             self._settle(request, 1)
-            self._course.finish(self._number)
+            self._course.finish(request, self._number)
 
     def _settle(self, request: int, sign: int) -> None:
         """Open (-1) or close (1) the account of a request that decodes."""
@@ -324,18 +346,3 @@ class _Replica:
         environment = self._course.environment
         event = environment.timeout(max(moment_s - environment.now, 0.0))
         event.callbacks.append(lambda _event: act(*what))
-
-
-def _batches(replicas: Sequence[_Replica], limits: Limits) -> Batches:
-    schedulers = [replica.scheduler for replica in replicas]
-    gap_s = np.concatenate([np.frombuffer(r.gap_s) for r in replicas])
-    tokens = np.concatenate([np.frombuffer(r.gap_tokens, dtype=np.int64) for r in replicas])
-    return Batches(
-        gap_s=gap_s[tokens > 0],
-        gap_tokens=tokens[tokens > 0],
-        steps=sum(replica.steps for replica in replicas),
-        preemptions=sum(scheduler.preemptions for scheduler in schedulers),
-        recomputed_tokens=sum(scheduler.recomputed_tokens for scheduler in schedulers),
-        kv_blocks_peak=limits.kv_blocks - min(s.least_free_blocks for s in schedulers),
-        kv_blocks_left=sum(limits.kv_blocks - s.free_blocks for s in schedulers),
-    )

@@ -18,19 +18,23 @@ class Routing(StrEnum):
 
     ROUND_ROBIN = "round-robin"
     LEAST_OUTSTANDING = "least-outstanding"
+    LEAST_TOKENS = "least-tokens"
+    POWER_AWARE = "power-aware"
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """Replicas of one model, one GPU each.
+    """Replicas of one kind: a model on a GPU.
 
     Attributes:
         replicas: how many.
-        routing: how an arriving query chooses among them.
+        routing: how an arriving query chooses among them, and among those of other kinds.
         idle_power_w: power of a replica with nothing to do.
         idle_mhz: clock that an idle replica asks for; None keeps the last one.
         switch_latency_s: how long a change of the requested clock stalls the replica.
         min_dwell_s: how long a clock is kept before it may be changed again.
+        queue_limit: queries that power-aware routing lets a replica have; None: as many as it
+            serves together.
     """
 
     replicas: int
@@ -39,6 +43,7 @@ class Fleet:
     idle_mhz: float | None
     switch_latency_s: float
     min_dwell_s: float
+    queue_limit: int | None = None
 
 
 WINDOWS = 10

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import click
 
 import traces
+from model.beyond import beyond_measured
 from model.calibration import Calibration, shipped_names
 from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption
@@ -125,6 +126,11 @@ _FLEET: tuple[Option, ...] = (
         metavar="X",
         help="How much phase-aware may slow each phase.",
     ),
+    click.option(
+        "--beyond-measured",
+        is_flag=True,
+        help="Let policies use clocks below the measured ones, where curves are transferred.",
+    ),
     click.option("--slo", metavar="LIMITS", help="Such as ttft=1s,tpot=50ms,e2e=30s."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
 )
@@ -198,7 +204,10 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         seed=given["seed"],
         **more,
     )
-    return Inputs(_trace(given), load_calibration(given["calibration"]), scenario)
+    calibration = load_calibration(given["calibration"])
+    if given["beyond_measured"]:
+        calibration = beyond_measured(calibration)
+    return Inputs(_trace(given), calibration, scenario)
 
 
 def epilog() -> str:

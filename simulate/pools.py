@@ -4,36 +4,37 @@ In: requests, prices of steps, limits, two pools, a link. Out: one :class:`Repla
 Nothing flows back from the second pool, so that each is replayed once, one after the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pricing import StepPrices
 from model.work import Array
-from policies.governor import Governor
-from simulate.batching import BLOCK_TOKENS, Limits
-from simulate.engine import replay_batched
+from simulate.engine import BatchEngine
 from simulate.fleet import Fleet
 from simulate.meter import Intervals, State
-from simulate.replay import Batches, Replayed
+from simulate.replay import Group, Replayed, replay, together
 from simulate.service import Lengths
 
 
 @dataclass(frozen=True)
 class Pools:
-    """Two pools and the link between them.
+    """Two pools of one model and the link between them.
 
     Attributes:
-        prefill: the replicas that prefill, numbered first.
+        prefill: the replicas that prefill.
         decode: the replicas that decode.
+        prefilling: how the first serve.
+        decoding: how the second serve.
         token_bytes: KV cache of one token.
         link_bytes_per_s: bandwidth of the link, over which caches go one after another.
     """
 
     prefill: Fleet
     decode: Fleet
+    prefilling: BatchEngine
+    decoding: BatchEngine
     token_bytes: float
     link_bytes_per_s: float
 
@@ -41,36 +42,49 @@ class Pools:
 def replay_pools(
     arrival_s: Array,
     lengths: Lengths,
-    prices: StepPrices,
-    governor: Governor,
-    limits: Limits,
-    pools: Pools,
+    pools: Sequence[Pools],
     advance: Callable[[int], None] = lambda _n: None,
+    may: NDArray[np.bool_] | None = None,
 ) -> Replayed:
     """Prefill every request in one pool and decode it in the other.
 
-    A request's cache crosses the link when its prefill is done and the caches before it have
-    crossed; then it arrives at the second pool, chosen by the same routing, and decodes from its
-    second token on. Requests of fewer than two tokens end in the first pool. ``replica`` is where
-    a request was prefilled; transfers draw no power.
+    Arrivals are routed among the prefilling replicas of all ``pools``. A request's cache crosses
+    its link when its prefill is done and the caches before it have crossed; then it arrives at the
+    decoding replicas beside, chosen by the same routing, and decodes from its second token on.
+    Requests of fewer than two tokens end in the first pool. Prefilling replicas are numbered before
+    all that decode; ``replica`` is where a request was prefilled; transfers draw no power.
 
-    Args and errors: see :func:`simulate.engine.replay_batched`.
+    Args and errors: see :func:`simulate.replay.replay`.
     """
-    longest = lengths.prompt_tokens + lengths.decode_steps
-    fits = -(-longest // BLOCK_TOKENS) <= limits.kv_blocks
-    moves = fits & (lengths.decode_steps > 0)
+    held = np.column_stack([each.decoding.fits() for each in pools])
+    held &= True if may is None else may
+    fits = held.any(axis=1)
     first = _Stage.of(np.flatnonzero(fits), arrival_s)
-    prompts = Lengths(lengths.prompt_tokens, np.minimum(lengths.output_tokens, 1))
-    prefilled = first.replay(prompts, prices, governor, limits, pools.prefill, advance)
+    prompts = replace(lengths, output_tokens=np.minimum(lengths.output_tokens, 1))
+    prefilled = first.replay(
+        prompts, [(each.prefill, each.prefilling) for each in pools], held, advance
+    )
     token_s = first.spread(prefilled.finish_s, np.nan, arrival_s.size)
+    ends = np.cumsum([each.prefill.replicas for each in pools])
+    group = np.zeros(arrival_s.size, dtype=np.int64)
+    group[first.requests] = np.searchsorted(ends, prefilled.replica, side="right")
 
-    ready = np.flatnonzero(moves)
+    ready = np.flatnonzero(fits & (lengths.decode_steps > 0) & ~np.isnan(token_s))
     ready = ready[np.argsort(token_s[ready], kind="stable")]
-    token_crosses_s = pools.token_bytes / pools.link_bytes_per_s
-    crossing_s = lengths.prompt_tokens[ready].astype(np.float64) * token_crosses_s
-    second = _Stage(ready, _one_after_another(token_s[ready], crossing_s))
+    crossed_s = np.zeros(ready.size)
+    for index, each in enumerate(pools):
+        mine = group[ready] == index
+        token_crosses_s = each.token_bytes / each.link_bytes_per_s
+        crossing_s = lengths.prompt_tokens[ready[mine]].astype(np.float64) * token_crosses_s
+        crossed_s[mine] = _one_after_another(token_s[ready[mine]], crossing_s)
+    order = np.argsort(crossed_s, kind="stable")
+    ready, crossed_s = ready[order], crossed_s[order]
+    second = _Stage(ready, crossed_s)
     decoded = second.replay(
-        lengths, prices, governor, limits, pools.decode, first_token_s=token_s[ready]
+        lengths,
+        [(each.decode, each.decoding) for each in pools],
+        group[:, None] == np.arange(len(pools)),
+        first_token_s=token_s[ready],
     )
     return _merged(arrival_s.size, pools, (first, prefilled), (second, decoded))
 
@@ -89,17 +103,18 @@ class _Stage:
     def replay(
         self,
         lengths: Lengths,
-        prices: StepPrices,
-        governor: Governor,
-        limits: Limits,
-        fleet: Fleet,
+        groups: Sequence[tuple[Fleet, BatchEngine]],
+        may: NDArray[np.bool_],
         advance: Callable[[int], None] = lambda _n: None,
         first_token_s: Array | None = None,
     ) -> Replayed:
-        mine = Lengths(lengths.prompt_tokens[self.requests], lengths.output_tokens[self.requests])
-        return replay_batched(
-            self.arrival_s, mine, prices, governor, limits, fleet, advance, first_token_s
-        )
+        mine = lengths.take(self.requests)
+        prefilled = first_token_s is not None
+        of_stage = [
+            Group(fleet, replace(engine, lengths=mine, prefilled=prefilled))
+            for fleet, engine in groups
+        ]
+        return replay(self.arrival_s, mine, of_stage, advance, may[self.requests], first_token_s)
 
     def spread(self, column: Array, absent: float, size: int) -> Array:
         """Return ``column`` of this pool's requests as one of all requests, shape (size,)."""
@@ -116,7 +131,10 @@ def _one_after_another(ready_s: Array, crossing_s: Array) -> Array:
 
 
 def _merged(
-    size: int, pools: Pools, first: tuple[_Stage, Replayed], second: tuple[_Stage, Replayed]
+    size: int,
+    pools: Sequence[Pools],
+    first: tuple[_Stage, Replayed],
+    second: tuple[_Stage, Replayed],
 ) -> Replayed:
     (stage, prefilled), (later, decoded) = first, second
     finish_s = stage.spread(prefilled.finish_s, np.nan, size)
@@ -130,28 +148,36 @@ def _merged(
         stage.spread(prefilled.prefill_j, 0, size) + later.spread(decoded.prefill_j, 0, size),
         later.spread(decoded.decode_j, 0, size),
         stage.spread(prefilled.switching_j, 0, size) + later.spread(decoded.switching_j, 0, size),
+        stage.spread(prefilled.found_tokens, 0, size),
         np.isnan(finish_s),
         _both_metered(pools, prefilled, decoded, end_s),
         end_s,
-        _both_batched(prefilled.batches, decoded.batches),
+        together([prefilled.batches, decoded.batches]),
     )
 
 
-def _both_metered(pools: Pools, first: Replayed, second: Replayed, end_s: float) -> Intervals:
+def _both_metered(
+    pools: Sequence[Pools], first: Replayed, second: Replayed, end_s: float
+) -> Intervals:
     """Return the intervals of both pools; the one that ended first idles until ``end_s``."""
     columns = []
     offset = 0
-    for run, fleet in ((first, pools.prefill), (second, pools.decode)):
+    for run, fleets in (
+        (first, [each.prefill for each in pools]),
+        (second, [each.decode for each in pools]),
+    ):
         met = run.intervals
         columns.append((met.replica + offset, *_columns(met)))
-        if end_s > run.end_s:
-            replicas = np.arange(offset, offset + fleet.replicas, dtype=np.int32)
-            idle = np.full(fleet.replicas, int(State.IDLE), dtype=np.int8)
-            start_s, watts, clock = (
-                np.full(fleet.replicas, value) for value in (run.end_s, fleet.idle_power_w, np.nan)
-            )
-            columns.append((replicas, idle, start_s, end_s - start_s, clock, watts))
-        offset += fleet.replicas
+        for fleet in fleets:
+            if end_s > run.end_s:
+                replicas = np.arange(offset, offset + fleet.replicas, dtype=np.int32)
+                idle = np.full(fleet.replicas, int(State.IDLE), dtype=np.int8)
+                start_s, watts, clock = (
+                    np.full(fleet.replicas, value)
+                    for value in (run.end_s, fleet.idle_power_w, np.nan)
+                )
+                columns.append((replicas, idle, start_s, end_s - start_s, clock, watts))
+            offset += fleet.replicas
     merged = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
     order = np.argsort(merged[2] + merged[3], kind="stable")
     replica, state, start_s, duration_s, sm_mhz, power_w = (column[order] for column in merged)
@@ -162,33 +188,3 @@ def _both_metered(pools: Pools, first: Replayed, second: Replayed, end_s: float)
 
 def _columns(met: Intervals) -> tuple[NDArray[np.int8], Array, Array, Array, Array]:
     return met.state, met.start_s, met.duration_s, met.sm_mhz, met.power_w
-
-
-def _both_batched(first: Batches | None, second: Batches | None) -> Batches:
-    assert first is not None
-    assert second is not None
-    return Batches(
-        np.concatenate([first.gap_s, second.gap_s]),
-        np.concatenate([first.gap_tokens, second.gap_tokens]),
-        first.steps + second.steps,
-        first.preemptions + second.preemptions,
-        first.recomputed_tokens + second.recomputed_tokens,
-        max(first.kv_blocks_peak, second.kv_blocks_peak),
-        first.kv_blocks_left + second.kv_blocks_left,
-    )
-
-
-def pools_of(
-    fleet: Fleet,
-    decode_replicas: int,
-    decode_idle_mhz: float | None,
-    token_bytes: float,
-    link_bytes_per_s: float,
-) -> Pools:
-    """Return ``fleet`` split in two; the last ``decode_replicas`` decode."""
-    return Pools(
-        replace(fleet, replicas=fleet.replicas - decode_replicas),
-        replace(fleet, replicas=decode_replicas, idle_mhz=decode_idle_mhz),
-        token_bytes,
-        link_bytes_per_s,
-    )

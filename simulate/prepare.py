@@ -12,7 +12,7 @@ from model.calibration import Calibration
 from model.curves import Curves
 from model.gpu import Gpu
 from model.work import Phase
-from phasewatt.errors import BadOption
+from phasewatt.errors import BadOption, BadPolicy
 from policies import (
     Governor,
     Setting,
@@ -41,7 +41,7 @@ from simulate.serving import (
     ServingAlone,
     ServingBatches,
     ServingPools,
-    step_prices,
+    replay_on,
 )
 from traces import Trace
 
@@ -85,7 +85,9 @@ def prepare(
     spec = parse_policy(policy)
     model = scenario.model or calibration.models[0]
     if spec.selection is not None:
-        model = make_selection(spec.selection, calibration.models).models[0]
+        model, *others = make_selection(spec.selection).models(calibration.models)
+        if others:
+            raise BadPolicy(f"policy {policy}: a fleet serves one model as yet; expected single:")
     curves = {p: calibration.curves_of(model, p, scenario.engine) for p in Phase}
     batching = with_blocks(scenario.batching, calibration, model)
     setting = Setting(calibration.gpu, curves, queries.lengths.typical(), scenario.max_slowdown)
@@ -147,7 +149,7 @@ def run(
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
     )
-    replayed = prepared.serving.replay(queries, fleet, advance)
+    replayed = replay_on([prepared.serving.on(queries, fleet)], queries, advance)
     return Outcome(
         policy=prepared.policy,
         model=prepared.model,
@@ -197,9 +199,8 @@ def _serving(
     if idle_mhz is not None:
         idle_mhz = float(requested_mhz(governor, Phase.DECODE, setting.typical[Phase.DECODE])[0])
     return ServingPools(
-        step_prices(curves, gpu, governor.cap_w, limits),
+        ServingBatches.of(curves, gpu, governor, limits),
         batching,
-        governor,
         float(geometry.kv_bytes_per_token()),
         idle_mhz,
     )

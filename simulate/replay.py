@@ -1,23 +1,26 @@
-"""The event loop: queries arrive, are routed, wait in line and are served one at a time.
+"""A run of a fleet: queries arrive, are routed to replicas of one or more groups, and are served.
 
-In: arrival times, what serving each query costs, a fleet. Out: when each query started, got its
-first token and finished, and what every replica did. One SimPy event per arrival and per service.
+In: arrival times and lengths, groups of replicas. Out: when each query started, got its first token
+and finished, what it cost, and what every replica did. One SimPy event per arrival, and those of
+the engines.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.work import Array, Phase
-from simulate.course import Course, view_of
+from model.work import Array
+from simulate.columns import Columns, Views
+from simulate.course import Course, Replica
 from simulate.fleet import Fleet
-from simulate.meter import Intervals, State
-from simulate.replica import OffClock, PhaseViews, Queries, Replica
-from simulate.service import Service
+from simulate.meter import Intervals
+from simulate.routing import Marginal, Pool, router_of
+from simulate.service import Lengths
 
-__all__ = ["Batches", "OffClock", "Replayed", "replay"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ class Replayed:
     """What happened, as columns: one row a query, and the intervals of every replica.
 
     ``prefill_j`` and ``decode_j`` are what the phases drew and ``switching_j`` what the clock
-    switches on their way did; switches to the idle clock belong to no query. A query that was
-    ``rejected`` has NaN times and no energy. ``batches`` is None where nothing was batched.
+    switches on their way did; switches to the idle clock belong to no query. ``found_tokens`` are
+    those of its prompt that it found cached when it started. A query that was ``rejected`` has NaN
+    times and no energy. ``batches`` is None where nothing was batched.
     """
 
     replica: NDArray[np.int32]
@@ -53,86 +57,150 @@ class Replayed:
     prefill_j: Array
     decode_j: Array
     switching_j: Array
+    found_tokens: Array
     rejected: NDArray[np.bool_]
     intervals: Intervals
     end_s: float
     batches: Batches | None = None
 
 
+class Served(Replica, Protocol):
+    """A replica, as far as whoever reads its results knows it."""
+
+    def batches(self) -> Batches | None:
+        """Return what it did as an engine that batches; None where it is none."""
+        ...
+
+
+class Engine(Protocol):
+    """How the replicas of one group serve.
+
+    ``at_once`` is how many queries one of them serves together at most, as far as was measured.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """Queries that a replica serves together at most."""
+        ...
+
+    def fits(self) -> NDArray[np.bool_]:
+        """Return which queries a replica can hold at all, shape (n,)."""
+        ...
+
+    def marginal(self, fleet: Fleet) -> Marginal:
+        """Return what tells the joules that a query adds to a replica."""
+        ...
+
+    def replicas(self, course: Course, fleet: Fleet, views: Views, first: int) -> Sequence[Served]:
+        """Return the replicas of ``fleet``, numbered from ``first`` on."""
+        ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """Replicas of one kind: how many, with what clocks at rest, and how they serve."""
+
+    fleet: Fleet
+    engine: Engine
+
+
 def replay(
     arrival_s: Array,
-    service: Service,
-    fleet: Fleet,
-    off_clock: OffClock,
+    lengths: Lengths,
+    groups: Sequence[Group],
     advance: Callable[[int], None] = lambda _n: None,
+    may: NDArray[np.bool_] | None = None,
+    first_token_s: Array | None = None,
 ) -> Replayed:
-    """Serve every query, first come first served at its replica, and meter every replica.
+    """Serve every query on the replicas of ``groups``, and meter every replica.
 
-    Routing happens at arrival: in turn, or to the replica with the fewest queries outstanding
-    (waiting or in service), the lowest-numbered of equals; that takes time in proportion to the
-    fleet for each query. What ends at the very moment of an arrival has ended when it is routed.
+    Routing happens at arrival, as the first group's ``routing`` says, the lowest-numbered of
+    equals; replicas are numbered group by group. That takes time in proportion to the fleet for
+    each query. What ends at the very moment of an arrival has ended when it is routed. A query goes
+    to a group whose replicas can hold it, if there is one among those that it may go to.
 
-    A change of the requested clock stalls the replica for ``fleet.switch_latency_s``, at the
-    larger of the powers before and after (the GPU goes on drawing while it waits: an upper bound).
-    While the dwell forbids a change, the phase runs on at the old clock and changes on the way; a
-    phase that ends before then never changes. A phase of no duration asks for no clock.
-
-    Replicas start at ``fleet.idle_mhz``; where that is None, the first clock is set for free. A
-    replica that falls idle asks for ``fleet.idle_mhz`` there and then, if the dwell allows and
-    queries are yet to arrive, and serves none until that stall is over; its power before the next
-    switch is the idle power. The run begins at 0 s and ends with the last query or stall; replicas
-    idle until then.
+    The run begins at 0 s and ends with the last query or stall; replicas idle until then.
 
     Args:
         arrival_s: arrivals in seconds, >= 0 and non-decreasing, shape (n,).
-        service: what each query costs alone.
-        fleet: the replicas.
-        off_clock: cost of a phase at a clock that the dwell forces on it.
+        lengths: of the queries.
+        groups: the replicas, one group or more.
         advance: called with the number of queries finished since the last call.
+        may: which groups may serve each query, at least one of them, shape (n, groups); None: any.
+        first_token_s: when each query got its first token elsewhere, shape (n,), for engines that
+            take queries with their prompts cached.
     """
-    queries = arrival_s.size
-    start_s, first_token_s, finish_s = (np.zeros(queries) for _ in range(3))
-    prefill_j, decode_j, switching_j = (np.zeros(queries) for _ in range(3))
-    course = Course.of(arrival_s, fleet, advance)
-    views = Queries(
-        view_of(start_s),
-        view_of(switching_j),
-        (
-            _views(Phase.PREFILL, State.PREFILL, service, prefill_j, first_token_s),
-            _views(Phase.DECODE, State.DECODE, service, decode_j, finish_s),
-        ),
-        off_clock,
+    columns = Columns.of(arrival_s.size, first_token_s)
+    sizes = [group.fleet.replicas for group in groups]
+    course = Course(arrival_s, sum(sizes), advance)
+    views = columns.views()
+    firsts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    replicas = [
+        replica
+        for group, first in zip(groups, firsts[:-1], strict=True)
+        for replica in group.engine.replicas(course, group.fleet, views, first)
+    ]
+    pools, pool_of = _pools(groups, firsts, may)
+    router = router_of(
+        groups[0].fleet.routing,
+        course.outstanding,
+        lengths.prompt_tokens + lengths.output_tokens,
+        lambda: _spread([group.engine.marginal(group.fleet) for group in groups], sizes),
+        _spread([group.fleet.queue_limit or group.engine.at_once for group in groups], sizes),
     )
-    replicas = [Replica(number, course, views) for number in range(fleet.replicas)]
-    served_by = course.run(replicas)
+    served_by = course.run(replicas, router, pools, pool_of)
     end_s = max(replica.free_s for replica in replicas)
     for replica in replicas:
         replica.idle_until(end_s)
     return Replayed(
         served_by,
-        start_s,
-        first_token_s,
-        finish_s,
-        prefill_j,
-        decode_j,
-        switching_j,
-        np.zeros(queries, dtype=np.bool_),
+        columns.start_s,
+        columns.first_token_s,
+        columns.finish_s,
+        columns.prefill_j,
+        columns.decode_j,
+        columns.switching_j,
+        columns.found_tokens,
+        np.isnan(columns.finish_s),
         course.meter.intervals(),
         end_s,
+        together([replica.batches() for replica in replicas]),
     )
 
 
-def _views(
-    phase: Phase, state: State, service: Service, energy_j: Array, end_s: Array
-) -> PhaseViews:
-    cost = service[phase]
-    return PhaseViews(
-        phase,
-        int(state),
-        view_of(cost.time_s),
-        view_of(cost.power_w),
-        view_of(cost.sm_mhz),
-        view_of(cost.requested_mhz),
-        view_of(energy_j),
-        view_of(end_s),
+def together(parts: Sequence[Batches | None]) -> Batches | None:
+    """Return what engines did, as one; None where they do not batch."""
+    found = [part for part in parts if part is not None]
+    if not found:
+        return None
+    return Batches(
+        np.concatenate([part.gap_s for part in found]),
+        np.concatenate([part.gap_tokens for part in found]),
+        sum(part.steps for part in found),
+        sum(part.preemptions for part in found),
+        sum(part.recomputed_tokens for part in found),
+        max(part.kv_blocks_peak for part in found),
+        sum(part.kv_blocks_left for part in found),
     )
+
+
+def _pools(
+    groups: Sequence[Group], firsts: Sequence[int], may: NDArray[np.bool_] | None
+) -> tuple[list[Pool], NDArray[np.int64] | None]:
+    """Return the sets of replicas that queries may go to, and which of them each may."""
+    if len(groups) == 1:
+        return [Pool(list(range(firsts[1])))], None
+    fits = np.column_stack([group.engine.fits() for group in groups])
+    allowed = np.ones(fits.shape, dtype=np.bool_) if may is None else may
+    held = np.asarray(allowed & fits)
+    chosen = np.where(held.any(axis=1, keepdims=True), held, allowed)
+    sets, pool_of = np.unique(chosen, axis=0, return_inverse=True)
+    pools = [
+        Pool([n for g in np.flatnonzero(each).tolist() for n in range(firsts[g], firsts[g + 1])])
+        for each in sets
+    ]
+    return pools, pool_of.reshape(-1)
+
+
+def _spread(of_groups: Sequence[T], sizes: Sequence[int]) -> list[T]:
+    return [each for each, size in zip(of_groups, sizes, strict=True) for _ in range(size)]

@@ -1,16 +1,27 @@
-"""One replica: a GPU that serves one query at a time, and the clock that it is set to.
+"""Replicas that serve one query at a time, and the clock that each is set to.
 
-In: the queries that are routed to it. Out: when each started, got its first token and finished and
-what it cost, as columns, and on the meter all that the replica did. One SimPy event per service.
+In: what serving each query costs, the queries that are routed to a replica. Out: when each started,
+got its first token and finished and what it cost, as columns, and on the meter all that the replica
+did. One SimPy event per service.
 """
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from model.work import Phase
+import numpy as np
+from numpy.typing import NDArray
+
+from model.work import Array, Phase
 from simulate.clock import Clock
-from simulate.course import Course, View
+from simulate.columns import View, Views, view_of
+from simulate.course import Course
+from simulate.fleet import Fleet
+from simulate.meter import State
+from simulate.replay import Batches, Group, Replayed, replay
+from simulate.routing import Marginal
+from simulate.service import Lengths, Service
 
 OffClock = Callable[[int, Phase, float], tuple[float, float, float]]
 """(query, phase, requested MHz) -> (time_s, power_w, sm_mhz) at a clock that it did not ask for."""
@@ -38,6 +49,77 @@ class Queries(NamedTuple):
     off_clock: OffClock
 
 
+@dataclass(frozen=True)
+class AloneEngine:
+    """One query at a time, first come first served: ``service`` is what each costs alone.
+
+    A change of the requested clock stalls the replica for ``fleet.switch_latency_s``, at the
+    larger of the powers before and after (the GPU goes on drawing while it waits: an upper bound).
+    While the dwell forbids a change, the phase runs on at the old clock, at the cost that
+    ``off_clock`` gives, and changes on the way; a phase that ends before then never changes. A
+    phase of no duration asks for no clock.
+
+    Replicas start at ``fleet.idle_mhz``; where that is None, the first clock is set for free. A
+    replica that falls idle asks for ``fleet.idle_mhz`` there and then, if the dwell allows and
+    queries are yet to arrive, and serves none until that stall is over; its power before the next
+    switch is the idle power.
+    """
+
+    service: Service
+    off_clock: OffClock
+
+    @property
+    def at_once(self) -> int:
+        """One query."""
+        return 1
+
+    def fits(self) -> NDArray[np.bool_]:
+        """Return that every query fits, shape (n,)."""
+        return np.ones(self.service[Phase.PREFILL].time_s.size, dtype=np.bool_)
+
+    def marginal(self, fleet: Fleet) -> Marginal:
+        """Return the joules of a query beyond what the replica would draw idle in its time."""
+        added_j = np.zeros(self.fits().size)
+        for cost in self.service.values():
+            added_j += cost.time_s * (cost.power_w - fleet.idle_power_w)
+        column = added_j.tolist()
+        return lambda query, _outstanding: column[query]
+
+    def replicas(self, course: Course, fleet: Fleet, views: Views, first: int) -> "list[Replica]":
+        """Return the replicas of ``fleet``, numbered from ``first`` on."""
+        prefill = _phase_views(Phase.PREFILL, self.service, views.prefill_j, views.first_token_s)
+        decode = _phase_views(Phase.DECODE, self.service, views.decode_j, views.finish_s)
+        queries = Queries(views.start_s, views.switching_j, (prefill, decode), self.off_clock)
+        return [Replica(first + i, course, fleet, queries) for i in range(fleet.replicas)]
+
+
+def replay_alone(
+    arrival_s: Array,
+    lengths: Lengths,
+    service: Service,
+    fleet: Fleet,
+    off_clock: OffClock,
+    advance: Callable[[int], None] = lambda _n: None,
+) -> Replayed:
+    """Serve every query on one group of replicas, one at a time; see :class:`AloneEngine`."""
+    group = Group(fleet, AloneEngine(service, off_clock))
+    return replay(arrival_s, lengths, [group], advance)
+
+
+def _phase_views(phase: Phase, service: Service, energy_j: View, end_s: View) -> PhaseViews:
+    cost, state = service[phase], State.PREFILL if phase is Phase.PREFILL else State.DECODE
+    return PhaseViews(
+        phase,
+        int(state),
+        view_of(cost.time_s),
+        view_of(cost.power_w),
+        view_of(cost.sm_mhz),
+        view_of(cost.requested_mhz),
+        energy_j,
+        end_s,
+    )
+
+
 class Replica:
     """A GPU and the queries that wait for it, first come first served.
 
@@ -45,32 +127,35 @@ class Replica:
     alone: SimPy's own clock adds up delays, which rounds, and only orders the events.
     """
 
-    def __init__(self, number: int, course: Course, queries: Queries) -> None:
+    def __init__(self, number: int, course: Course, fleet: Fleet, queries: Queries) -> None:
         self.free_s = 0.0
         self._number = number
         self._course = course
         self._environment = course.environment
         self._record = course.meter.add
-        self._arrival_s = course.arrival_s
         self._start_s, self._switching_j, self._phases, self._off_clock = queries
         self._waiting: deque[int] = deque()
-        self._busy = False
-        self._clock = Clock(number, course.fleet, course.meter)
+        self._serving: int | None = None
+        self._clock = Clock(number, fleet, course.meter)
 
-    def take(self, query: int) -> None:
-        """Serve ``query``, which arrives now, after those that wait."""
-        if self._busy:
-            self._waiting.append(query)
-        else:
+    def take(self, query: int, at_s: float) -> None:
+        """Serve ``query``, which is given to it at ``at_s``, after those that wait."""
+        if self._serving is None:
+            self.idle_until(at_s)
             self._serve(query)
+        else:
+            self._waiting.append(query)
+
+    def batches(self) -> Batches | None:
+        """Return None: it serves one query at a time."""
+        return None
 
     def idle_until(self, end_s: float) -> None:
         """Record that the replica has nothing to do until ``end_s``."""
         self.free_s = self._clock.idle(self.free_s, end_s)
 
     def _serve(self, query: int) -> None:
-        self._busy = True
-        self.idle_until(self._arrival_s[query])
+        self._serving = query
         at_s = self._start_s[query] = self.free_s
         clock = self._clock
         for phase, state, time_s, power_w, sm_mhz, asked_mhz, energy_j, end_s in self._phases:
@@ -108,9 +193,10 @@ class Replica:
         return 1 - ran_s / old_s, ran_s * old_w, at_s + ran_s
 
     def _finish(self, _event: object) -> None:
-        self._course.finish(self._number)
+        assert self._serving is not None
+        self._course.finish(self._serving, self._number)
         if self._waiting:
             self._serve(self._waiting.popleft())
         else:
-            self._busy = False
+            self._serving = None
             self.free_s = self._clock.rest(self.free_s, self._course.to_arrive > 0)

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from model.beyond import is_transferred
 from model.curves import Curves
 from model.work import Phase
 from phasewatt import __version__
@@ -86,6 +87,8 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
             phase.value: {
                 "asked_mhz": _finite(prepared.asked_mhz[phase]),
                 "held_mhz": prepared.held_mhz[phase],
+                "measured_mhz": list(prepared.curves[phase].measured_mhz),
+                "transferred": is_transferred(prepared.curves[phase], prepared.held_mhz[phase]),
                 "time_form": prepared.curves[phase].time.form,
                 "time_holdout_mape": prepared.curves[phase].time.errors.holdout_mape,
                 "power_form": prepared.curves[phase].power.form,

@@ -4,18 +4,25 @@ In: requests and limits. Out: the next step and how often it may repeat before a
 contexts changes. Pure state: no clock, no power. Each change costs the same for any batch.
 
 The rules are those of vLLM V1 (``vllm/v1/core/sched/scheduler.py``): requests that run come first,
-then those that wait, first come first served; what remains of a step's tokens goes to prompts, of
-which the last may be cut; where blocks run out, the request admitted last gives up its own and
-starts again at the head of the line, its tokens kept and its cache recomputed.
+in the order of their admission, then those that wait, first come first served; what remains of a
+step's tokens goes to prompts, of which the last may be cut; where blocks run out, the request
+admitted last gives up its own and starts again at the head of the line, its tokens kept and its
+cache recomputed.
+
+With priorities, the lowest number waits first, and the highest gives its blocks up first; of equals
+the earliest, and the latest. A request that gives up its own leaves those admitted after it without
+a token in that step.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from model.pricing import Step
 from simulate.batching import BLOCK_TOKENS, Limits
+from simulate.kv_blocks import KvBlocks, PlainBlocks, blocks_of
+from simulate.line import ByPriority, FirstCome, Line
+from simulate.prefix_cache import PrefixCache, Prefixes
 
 
 class Chunk(NamedTuple):
@@ -35,8 +42,9 @@ class Plan(NamedTuple):
         steps: how often it may repeat, each context growing by one token.
         open: whether a request that arrives meanwhile may join after the step under way.
         chunks: the prompts that it computes; ``steps`` is 1 where there are any.
-        joined: requests that begin to decode, with caches that they brought along.
-        preempted: requests that decoded and have just given up their blocks, latest first.
+        joined: requests that begin to decode, with caches that they brought along, or go on to.
+        stopped: requests that decoded and do not in this step: they have given up their blocks, or
+            are passed over.
     """
 
     step: Step
@@ -44,7 +52,7 @@ class Plan(NamedTuple):
     open: bool
     chunks: list[Chunk]
     joined: list[int]
-    preempted: list[int]
+    stopped: list[int]
 
 
 class Progress(NamedTuple):
@@ -60,10 +68,11 @@ class Progress(NamedTuple):
 class Scheduler:
     """The requests of one replica; ``prompt_tokens`` and ``output_tokens`` are of all requests.
 
-    With ``prefilled``, requests come with their prompts cached and their first token made.
-    ``free_blocks`` are the KV-cache blocks that nobody holds, ``least_free_blocks`` the fewest that
-    there were in any step, ``preemptions`` how often requests gave theirs up and
-    ``recomputed_tokens`` how many tokens of cache were lost with them.
+    With ``prefilled``, requests come with their prompts cached and their first token made. Without
+    ``priority``, first come is first served; without ``prefixes``, nothing is found in the cache.
+    ``least_free_blocks`` are the fewest KV-cache blocks that nobody held in any step,
+    ``preemptions`` how often requests gave theirs up and ``recomputed_tokens`` how many tokens of
+    cache they lost with them for good.
     """
 
     def __init__(
@@ -72,17 +81,24 @@ class Scheduler:
         output_tokens: Sequence[int],
         limits: Limits,
         prefilled: bool = False,
+        priority: Sequence[int] | None = None,
+        prefixes: Prefixes | None = None,
     ) -> None:
-        self.free_blocks = self.least_free_blocks = limits.kv_blocks
+        self.least_free_blocks = limits.kv_blocks
         self.preemptions = 0
         self.recomputed_tokens = 0
         self._prompt_tokens, self._output_tokens = prompt_tokens, output_tokens
         self._limits = limits
         self._prefilled = prefilled
+        self._priority = priority
         self._many = max(len(prompt_tokens), 1)
-        self._waiting: deque[int] = deque()
+        self._blocks: KvBlocks = PlainBlocks(limits.kv_blocks)
+        if prefixes is not None:
+            self._blocks = PrefixCache(limits.kv_blocks, prefixes, prompt_tokens)
+        self._waiting: Line = FirstCome() if priority is None else ByPriority(priority)
         self._partial: Chunk | None = None
         self._resuming: dict[int, int] = {}
+        self._passed_over: list[tuple[int, int]] = []
         # Sequences that decode, in the order of their admission. All of them gain a token in each
         # step, so each is told by what stays: its cached tokens less the steps made so far.
         self._decoding: dict[int, int] = {}
@@ -92,65 +108,73 @@ class Scheduler:
         self._next_ends: list[int] = []
         # How many of them fill their last block at a step, by that step's number modulo a block.
         self._filling = [0] * BLOCK_TOKENS
+        # What the planned step has taken already: blocks of those that decode, prompts.
+        self._taken = 0
         self._chunks: list[Chunk] = []
         self._joined: list[int] = []
+
+    @property
+    def free_blocks(self) -> int:
+        """The KV-cache blocks that nobody holds."""
+        return self._blocks.free
+
+    @property
+    def decoding(self) -> list[int]:
+        """The requests that decode in the planned step."""
+        return list(self._decoding)
 
     def add(self, request: int) -> bool:
         """Let ``request`` wait; False where its tokens would not even fit an empty cache."""
         longest = self._prompt_tokens[request] + max(self._output_tokens[request], 1) - 1
-        if _blocks(longest) > self._limits.kv_blocks:
+        if blocks_of(longest) > self._limits.kv_blocks:
             return False
-        self._waiting.append(request)
+        self._waiting.join(request)
         return True
 
     def plan(self) -> Plan | None:
         """Return the next step, or None with nothing to do; :meth:`advance` must follow."""
-        decoding, preempted, before = self._decoding, [], self.preemptions
-        while self._filling[self._made % BLOCK_TOKENS] > self.free_blocks:
-            if self._partial is not None:
-                self._preempt_partial()
-            else:
-                preempted.append(self._preempt_last())
-        spare = self.free_blocks - self._filling[self._made % BLOCK_TOKENS]
-        left = self._limits.batched_tokens - len(decoding)
-        chunks: list[Chunk] = []
-        if self._partial is not None and left > 0:
-            request, computed, _, target = self._partial
-            tokens = min(target - computed, left)
-            more = _blocks(computed + tokens) - _blocks(computed)
-            if more > spare:
-                self._preempt_partial()
-            else:
-                chunks.append(Chunk(request, computed, tokens, target))
-                spare, left = spare - more, left - tokens
-                self._partial = None
-        running = len(decoding) + len(chunks) + (self._partial is not None)
-        joined: list[int] = []
-        if self.preemptions == before and (self._limits.refills or not running):
-            left = self._admit(chunks, joined, running, spare, left)
-        if not chunks and not decoding:
-            return None
-        self._chunks, self._joined = chunks, joined
-        step = self._step(chunks)
-        if chunks:
-            return Plan(step, 1, False, chunks, joined, preempted)
-        if self.preemptions > before:
-            # In the next step, requests may join again.
-            return Plan(step, 1, True, chunks, joined, preempted)
-        may_join = (
-            self._limits.refills
-            and not self._waiting
-            and left > 0
-            and running + len(joined) < self._limits.sequences
-        )
-        return Plan(step, self._steps_until_change(), may_join, chunks, joined, preempted)
+        stopped: list[int] = []
+        resumed = [request for request, _ in self._passed_over]
+        while True:
+            for request, cached in self._passed_over:
+                self._join(request, cached)
+            self._passed_over = []
+            before = self.preemptions
+            left = self._serve_running(stopped)
+            running = len(self._decoding) + len(self._chunks) + (self._partial is not None)
+            if self.preemptions == before and (self._limits.refills or not running):
+                left = self._admit(running, left)
+            if self._chunks or self._decoding:
+                break
+            if self.preemptions == before:
+                return None
+            # All that could run has given up its blocks: the engine plans again at once.
+        steps, may_join = 1, False
+        if not self._chunks:
+            # After a preemption, requests may join again in the next step.
+            may_join = self.preemptions > before
+            if not may_join:
+                steps = self._steps_until_change()
+                running = len(self._decoding) + (self._partial is not None)
+                may_join = (
+                    self._limits.refills
+                    and (not self._waiting or self._priority is not None)
+                    and left > 0
+                    and running < self._limits.sequences
+                )
+        joined = self._joined
+        if stopped or resumed:
+            joined = [r for r in resumed if r in self._decoding] + joined
+            went_on = {*self._decoding, *resumed}
+            stopped = [r for r in dict.fromkeys(stopped) if r not in went_on]
+        return Plan(self._step(), steps, may_join, self._chunks, joined, stopped)
 
     def advance(self, steps: int) -> Progress:
         """Make the step that was planned, ``steps`` times; return what that has brought."""
-        self.free_blocks -= self._blocks_in(steps)
-        for _, computed, tokens, _ in self._chunks:
-            self.free_blocks -= _blocks(computed + tokens) - _blocks(computed)
-        self.least_free_blocks = min(self.least_free_blocks, self.free_blocks)
+        if steps > 1:
+            self._blocks.take(self._blocks_in(steps) - self._taken)
+        self._taken = 0
+        self.least_free_blocks = min(self.least_free_blocks, self._blocks.free)
         self._made += steps
         self._context_tokens += len(self._decoding) * steps
         prefilled: list[int] = []
@@ -158,7 +182,7 @@ class Scheduler:
         while self._next_ends and self._next_ends[0] < (self._made + 1) * self._many:
             end, request = divmod(heappop(self._next_ends), self._many)
             if self._ends.get(request) == end:
-                self._leave(request)
+                self._blocks.give_back(request, self._leave(request), 0, False)
                 finished.append(request)
         for request, computed, tokens, target in self._chunks:
             if computed + tokens < target:
@@ -166,7 +190,7 @@ class Scheduler:
                 continue
             prefilled.append(request)
             if not self._join(request, target):
-                self.free_blocks += _blocks(target)
+                self._blocks.give_back(request, target, 0, False)
                 finished.append(request)
         for request in self._joined if prefilled else ():
             # Those whose prompts have just been computed were admitted before.
@@ -175,36 +199,126 @@ class Scheduler:
         self._chunks, self._joined = [], []
         return Progress(prefilled, finished)
 
-    def _admit(
-        self, chunks: list[Chunk], joined: list[int], running: int, spare: int, left: int
-    ) -> int:
+    def _serve_running(self, stopped: list[int]) -> int:
+        """Give all that run what they need for a step; return the tokens that remain of it.
+
+        Where blocks run out, requests are preempted; those that decoded are added to ``stopped``.
+        """
+        blocks = self._blocks
+        if self._priority is not None and self._lacks_blocks():
+            self._serve_by_priority(self._priority, stopped)
+            return 0
+        while self._filling[self._made % BLOCK_TOKENS] > blocks.free:
+            if self._partial is not None:
+                self._preempt_partial()
+            else:
+                stopped.append(self._preempt(next(reversed(self._decoding)), 0))
+        self._taken = self._filling[self._made % BLOCK_TOKENS]
+        blocks.take(self._taken)
+        left = self._limits.batched_tokens - len(self._decoding)
+        if self._partial is None or left <= 0:
+            return left
+        tokens, needed = self._next_chunk(self._partial, left)
+        if needed > blocks.free:
+            self._preempt_partial()
+            return left
+        self._serve_partial(tokens)
+        return left - tokens
+
+    def _lacks_blocks(self) -> bool:
+        needed = self._filling[self._made % BLOCK_TOKENS]
+        if self._partial is not None:
+            left = self._limits.batched_tokens - len(self._decoding)
+            needed += self._next_chunk(self._partial, left)[1]
+        return needed > self._blocks.free
+
+    def _serve_by_priority(self, priority: Sequence[int], stopped: list[int]) -> None:
+        """Walk through those that run; where blocks run out, preempt the last of all by priority.
+
+        That may be one that has had its token of this step already, or the very one whose turn it
+        is: then nobody after it has any.
+        """
+        blocks, left = self._blocks, self._limits.batched_tokens
+        order, begun = list(self._decoding), dict[int, int]()
+        if self._partial is not None:
+            order.append(self._partial.request)
+        turn = 0
+        while turn < len(order) and left > 0:
+            request, partial, tokens = order[turn], self._partial, 1
+            if partial is not None and partial.request == request:
+                tokens, needed = self._next_chunk(partial, left)
+            else:
+                needed = int((self._decoding[request] + self._made) % BLOCK_TOKENS == 0)
+            while needed > blocks.free:
+                last = max(order, key=lambda r: (priority[r], r))
+                place = order.index(last)
+                del order[place]
+                if place < turn:
+                    turn, left = turn - 1, left + 1
+                if last in self._decoding:
+                    stopped.append(self._preempt(last, begun.get(last, 0)))
+                else:
+                    self._preempt_partial()
+                if last == request:
+                    self._pass_over(order[turn:], stopped)
+                    return
+            if request in self._decoding:
+                blocks.take(needed)
+                begun[request] = needed
+            else:
+                self._serve_partial(tokens)
+            turn, left = turn + 1, left - tokens
+
+    def _pass_over(self, requests: list[int], stopped: list[int]) -> None:
+        for request in requests:
+            if request in self._decoding:
+                self._passed_over.append((request, self._leave(request)))
+                stopped.append(request)
+
+    def _next_chunk(self, partial: Chunk, left: int) -> tuple[int, int]:
+        """Return the tokens that ``left`` leaves to a cut prompt, and the blocks that they need."""
+        tokens = max(min(partial.target - partial.computed, left), 0)
+        return tokens, blocks_of(partial.computed + tokens) - blocks_of(partial.computed)
+
+    def _serve_partial(self, tokens: int) -> None:
+        assert self._partial is not None
+        request, computed, _, target = self._partial
+        self._blocks.extend(request, computed, computed + tokens)
+        self._chunks.append(Chunk(request, computed, tokens, target))
+        self._partial = None
+
+    def _admit(self, running: int, left: int) -> int:
         """Let requests that wait join while all limits allow; return what tokens remain."""
-        waiting = self._waiting
+        waiting, blocks = self._waiting, self._blocks
         while waiting and left > 0 and running < self._limits.sequences:
-            request = waiting[0]
+            request = waiting.first()
             if self._prefilled and request not in self._resuming:
                 cached = self._prompt_tokens[request]
-                if _blocks(cached + 1) > spare:
+                if not blocks.admit(request, (), cached + 1):
                     break
-                joined.append(waiting.popleft())
-                self.free_blocks -= _blocks(cached)
+                waiting.leave()
+                self._joined.append(request)
                 self._join(request, cached)
-                spare -= _blocks(cached + 1)
+                self._taken += blocks_of(cached + 1) - blocks_of(cached)
                 left -= 1
                 running += 1
                 continue
             target = self._resuming.get(request) or self._prompt_tokens[request]
-            tokens = min(target, left)
-            if _blocks(tokens) > spare:
+            found = blocks.found(request, target)
+            computed = len(found) * BLOCK_TOKENS
+            tokens = min(target - computed, left)
+            if not blocks.admit(request, found, computed + tokens):
                 break
-            waiting.popleft()
-            chunks.append(Chunk(request, 0, tokens, target))
-            spare -= _blocks(tokens)
+            waiting.leave()
+            if request in self._resuming:
+                self.recomputed_tokens -= computed
+            self._chunks.append(Chunk(request, computed, tokens, target))
             left -= tokens
             running += 1
         return left
 
-    def _step(self, chunks: list[Chunk]) -> Step:
+    def _step(self) -> Step:
+        chunks = self._chunks
         tokens = sum(chunk.tokens for chunk in chunks)
         pairs = sum(c.tokens * c.computed + c.tokens * (c.tokens + 1) // 2 for c in chunks)
         return Step(len(chunks), tokens, pairs, len(self._decoding), self._context_tokens)
@@ -217,9 +331,11 @@ class Scheduler:
                 break
             heappop(self._next_ends)
         steps = end - self._made
-        if self._blocks_in(steps) <= self.free_blocks:
+        # The first step has taken its blocks.
+        free = self._blocks.free + self._taken
+        if self._blocks_in(steps) <= free:
             return steps
-        rounds, spare = divmod(self.free_blocks, len(self._decoding))
+        rounds, spare = divmod(free, len(self._decoding))
         steps = rounds * BLOCK_TOKENS
         while self._filling[(self._made + steps) % BLOCK_TOKENS] <= spare:
             spare -= self._filling[(self._made + steps) % BLOCK_TOKENS]
@@ -255,29 +371,25 @@ class Scheduler:
         cached = base + self._made
         self._filling[-base % BLOCK_TOKENS] -= 1
         self._context_tokens -= cached + 1
-        self.free_blocks += _blocks(cached)
         del self._ends[request]
         return cached
 
-    def _preempt_last(self) -> int:
-        request = next(reversed(self._decoding))
+    def _preempt(self, request: int, begun: int) -> int:
+        """Preempt ``request``, which decodes and has taken ``begun`` blocks for this step."""
         cached = self._leave(request)
+        self._blocks.give_back(request, cached, begun, True)
         self._send_back(request, cached, cached + 1)
         return request
 
     def _preempt_partial(self) -> None:
         assert self._partial is not None
         request, cached, _, target = self._partial
-        self.free_blocks += _blocks(cached)
+        self._blocks.give_back(request, cached, 0, True)
         self._partial = None
         self._send_back(request, cached, target)
 
     def _send_back(self, request: int, cached: int, target: int) -> None:
         self._resuming[request] = target
-        self._waiting.appendleft(request)
+        self._waiting.rejoin(request)
         self.preemptions += 1
         self.recomputed_tokens += cached
-
-
-def _blocks(tokens: int) -> int:
-    return -(-tokens // BLOCK_TOKENS)

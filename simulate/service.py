@@ -13,6 +13,7 @@ from model.curves import Curves
 from model.gpu import Gpu
 from model.work import Array, Phase, Work
 from policies.governor import Governor, requested_mhz, settled_mhz
+from simulate.prefix_cache import Prefixes
 
 _DECODE_NODES = 4
 """Gauss-Legendre nodes over the contexts of a decode: exact for curves up to degree 7."""
@@ -40,15 +41,29 @@ Service = Mapping[Phase, PhaseCost]
 
 @dataclass(frozen=True)
 class Lengths:
-    """Query lengths in tokens, columns of shape (n,)."""
+    """Query lengths in tokens, and what else a scheduler heeds, columns of shape (n,).
+
+    ``priority`` None serves first come first served; ``prefixes`` None finds no prompt cached.
+    """
 
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
+    priority: NDArray[np.int64] | None = None
+    prefixes: Prefixes | None = None
 
     @property
     def decode_steps(self) -> NDArray[np.int64]:
         """Decode steps of each query: prefill yields the first token, each step one more."""
         return np.maximum(self.output_tokens - 1, 0)
+
+    def take(self, queries: NDArray[np.intp]) -> "Lengths":
+        """Return those of ``queries``, in that order."""
+        return Lengths(
+            self.prompt_tokens[queries],
+            self.output_tokens[queries],
+            None if self.priority is None else self.priority[queries],
+            None if self.prefixes is None else self.prefixes.take(queries),
+        )
 
     def only(self, query: int) -> "Lengths":
         """Return the lengths of one query, shape (1,)."""

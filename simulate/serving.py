@@ -1,13 +1,15 @@
 """The ways in which a fleet serves: queries one at a time, in batches, or in two pools.
 
-In: curves, a governor, lengths. Out: values that know how many replicas keep up, and that replay.
+In: curves, a governor, lengths. Out: values that know how many replicas keep up; a replay of one or
+several of them as the groups of a fleet.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.affine import AffinePrices, is_affine
 from model.curves import Curves
@@ -17,12 +19,13 @@ from model.pricing import CurvePrices, StepPrices
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
 from policies import Governor, PhaseClocks
-from simulate.batching import Disaggregated, Limits, limits_of
-from simulate.engine import replay_batched
+from simulate.batching import Disaggregated, Limits
+from simulate.engine import BatchEngine
 from simulate.fleet import Fleet, fewest_replicas, smallest_stable
 from simulate.occupancy import busy_s
-from simulate.pools import pools_of, replay_pools
-from simulate.replay import OffClock, Replayed, replay
+from simulate.pools import Pools, replay_pools
+from simulate.replay import Group, Replayed, replay
+from simulate.replica import AloneEngine, OffClock
 from simulate.scenario import TARGET_UTILISATION
 from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
 
@@ -35,10 +38,15 @@ PhaseCurves = Mapping[Phase, Curves]
 
 @dataclass(frozen=True)
 class Queries:
-    """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s."""
+    """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s.
+
+    ``may`` says which groups of the fleet may serve each query, at least one of them, shape
+    (n, groups); None: any.
+    """
 
     arrival_s: Array
     lengths: Lengths
+    may: NDArray[np.bool_] | None = None
 
 
 class Serving(Protocol):
@@ -48,8 +56,8 @@ class Serving(Protocol):
         """Return the fewest replicas that keep up."""
         ...
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``."""
+    def on(self, queries: Queries, fleet: Fleet) -> Group | Pools:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
         ...
 
 
@@ -75,10 +83,9 @@ class ServingAlone:
         """Return the fewest replicas that keep up."""
         return smallest_stable(queries.arrival_s, self.service, switch_s, TARGET_UTILISATION)
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``."""
-        off_clock = self._off_clock(queries)
-        return replay(queries.arrival_s, self.service, fleet, off_clock, advance)
+    def on(self, queries: Queries, fleet: Fleet) -> Group:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
+        return Group(fleet, AloneEngine(self.service, self._off_clock(queries)))
 
     def _off_clock(self, queries: Queries) -> OffClock:
         columns: dict[tuple[Phase, float], PhaseCost] = {}
@@ -124,31 +131,26 @@ class ServingBatches:
         seconds = busy_s(queries.lengths, self.limits, self.decode, self.prices, self.governor)
         return fewest_replicas(queries.arrival_s, seconds, TARGET_UTILISATION)
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``.
+    def on(self, queries: Queries, fleet: Fleet) -> Group:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
+        return Group(fleet, self.engine(queries))
 
-        Raises:
-            BadOption: not one request fits the KV cache.
-        """
-        replayed = replay_batched(
-            *(queries.arrival_s, queries.lengths, self.prices, self.governor, self.limits, fleet),
-            advance,
-        )
-        _require_served(replayed, self.limits)
-        return replayed
+    def engine(self, queries: Queries) -> BatchEngine:
+        """Return what serves ``queries`` so."""
+        at_once = max(1, int(min(self.limits.sequences, self.decode.domain.batch[1])))
+        return BatchEngine(queries.lengths, self.prices, self.governor, self.limits, at_once)
 
 
 @dataclass(frozen=True)
 class ServingPools:
-    """Two pools as ``batching`` says, whose steps cost ``prices``.
+    """Two pools as ``batching`` says, of replicas that batch.
 
     ``token_bytes`` is the KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask
     for when they fall idle.
     """
 
-    prices: StepPrices
+    replicas: ServingBatches
     batching: Disaggregated
-    governor: Governor
     token_bytes: float
     decode_idle_mhz: float | None
 
@@ -157,26 +159,39 @@ class ServingPools:
         del queries, switch_s
         return self.batching.prefill_replicas + self.batching.decode_replicas
 
-    def replay(self, queries: Queries, fleet: Fleet, advance: Callable[[int], None]) -> Replayed:
-        """Replay ``queries`` on ``fleet``, whose last replicas decode.
-
-        Raises:
-            BadOption: not one request fits the KV cache.
-        """
-        limits = limits_of(self.batching)
-        pools = pools_of(
-            fleet,
-            self.batching.decode_replicas,
-            self.decode_idle_mhz,
+    def on(self, queries: Queries, fleet: Fleet) -> Pools:
+        """Return ``fleet`` as the replicas that serve ``queries`` so; its last ones decode."""
+        engine = self.replicas.engine(queries)
+        decoding = self.batching.decode_replicas
+        return Pools(
+            replace(fleet, replicas=fleet.replicas - decoding),
+            replace(fleet, replicas=decoding, idle_mhz=self.decode_idle_mhz),
+            engine,
+            engine,
             self.token_bytes,
             1e9 * self.batching.link_gb_per_s,
         )
-        replayed = replay_pools(
-            *(queries.arrival_s, queries.lengths, self.prices, self.governor, limits, pools),
-            advance,
+
+
+def replay_on(
+    parts: Sequence[Group | Pools], queries: Queries, advance: Callable[[int], None]
+) -> Replayed:
+    """Replay ``queries`` on the groups of a fleet: all of them pools, or none.
+
+    Raises:
+        BadOption: not one request fits the KV cache.
+    """
+    groups = [part for part in parts if isinstance(part, Group)]
+    pools = [part for part in parts if isinstance(part, Pools)]
+    engines = [*(group.engine for group in groups), *(each.decoding for each in pools)]
+    if not any(engine.fits().any() for engine in engines):
+        blocks = max(e.limits.kv_blocks for e in engines if isinstance(e, BatchEngine))
+        raise BadOption(
+            f"--kv-blocks: found {blocks}, which no request of the trace fits: expected more"
         )
-        _require_served(replayed, limits)
-        return replayed
+    if pools:
+        return replay_pools(queries.arrival_s, queries.lengths, pools, advance, queries.may)
+    return replay(queries.arrival_s, queries.lengths, groups, advance, queries.may)
 
 
 def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limits) -> StepPrices:
@@ -195,11 +210,3 @@ def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limi
     if is_affine(prefill, decode):
         return AffinePrices(prefill, decode, gpu, cap_w)
     return CurvePrices(prefill, decode, gpu, cap_w, mixed)
-
-
-def _require_served(replayed: Replayed, limits: Limits) -> None:
-    if np.all(replayed.rejected):
-        raise BadOption(
-            f"--kv-blocks: found {limits.kv_blocks}, which no request of the trace fits: "
-            "expected more"
-        )

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from calibrate.bench import Engine
+from calibrate.design import FEWEST_PER_SERIES
 from calibrate.measure import MeasurePlan
-from calibrate.sweep import Strategy, Sweep
+from calibrate.steer import GEMM_RATIOS
+from calibrate.sweep import MOST_PREFILL_TOKENS, Strategy, Sweep
+from calibrate.window import SHORTEST_STEADY_S
 from model.geometry import GEOMETRIES
 from model.work import Phase
 from phasewatt.console import note, out, print_json, progress
@@ -42,6 +45,13 @@ LENGTHS = "128,256,512,1024,2048,4096"
 @click.option("--prompts", default=LENGTHS, show_default=True, help="Tokens of each prompt.")
 @click.option("--contexts", default=LENGTHS, show_default=True, help="Tokens cached per sequence.")
 @click.option(
+    "--prefill-tokens",
+    type=click.IntRange(min=1),
+    default=MOST_PREFILL_TOKENS,
+    show_default=True,
+    help="Most that one prefill step computes.",
+)
+@click.option(
     "--dtype", type=click.Choice(["bfloat16", "float16"]), default="bfloat16", show_default=True
 )
 @click.option(
@@ -52,7 +62,19 @@ LENGTHS = "128,256,512,1024,2048,4096"
     help="How the SM clock is varied: locked, steered by load, or left alone.",
 )
 @click.option("--sm-mhz", default="", help="Clocks to lock; seven over the range by default.")
+@click.option("--gemm-ratios", default="", help="Time of GEMMs over that of the step they steer.")
 @click.option("--precision", default="2%", show_default=True, help="Half-width at which to stop.")
+@click.option("--window", default="2.5s", show_default=True, help="Length of a repeat's window.")
+@click.option("--settle", default="1s", show_default=True, help="What each repeat runs before it.")
+@click.option("--warm-up", default="20s", show_default=True, help="What the first point runs.")
+@click.option("--repeats", default="2:6", show_default=True, help="Fewest and most at a point.")
+@click.option(
+    "--fewest",
+    type=click.IntRange(min=1),
+    default=FEWEST_PER_SERIES,
+    show_default=True,
+    help="Points of each model, engine and phase, whatever the budget.",
+)
 @click.option("--budget", default="20m", show_default=True, help="Time to measure: 90s, 20m, 1h.")
 @click.option("--seed", default=0, show_default=True, help="Of the order, and of a twin's noise.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the calibration here.")
@@ -73,10 +95,17 @@ def command(
     batches: str,
     prompts: str,
     contexts: str,
+    prefill_tokens: int,
     dtype: str,
     clocks: str,
     sm_mhz: str,
+    gemm_ratios: str,
     precision: str,
+    window: str,
+    settle: str,
+    warm_up: str,
+    repeats: str,
+    fewest: int,
     budget: str,
     seed: int,
     output: Path | None,
@@ -90,7 +119,7 @@ def command(
     Whatever happens, clocks are given back. A run that was stopped resumes: type it again.
     docs/calibrate.md says how a measurement is made.
     """
-    from calibrate.campaign import Campaign
+    from calibrate.campaign import Campaign, Pace
     from calibrate.rig import open_rig
     from calibrate.torchbench import geometry_of
 
@@ -108,11 +137,15 @@ def command(
         precision=_share("--precision", precision),
         seed=seed,
         shapes={name: geometry_of(name) for name in names if name not in GEOMETRIES},
+        gemm_ratios=_ratios(gemm_ratios) if gemm_ratios else GEMM_RATIOS,
+        prefill_tokens=prefill_tokens,
     )
     campaign = Campaign(
         sweep=sweep,
         budget_s=_duration_s("--budget", budget),
-        plan=MeasurePlan(precision=sweep.precision),
+        plan=_plan(sweep.precision, window, settle, repeats),
+        pace=Pace(warm_up_s=_duration_s("--warm-up", warm_up)),
+        fewest=fewest,
         command=shlex.join(["calibrate", *click.get_current_context().obj]),
         force=force,
     )
@@ -271,6 +304,27 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
         if not word.isdecimal():
             raise BadOption(f"{option}: found {word!r}; expected whole numbers between commas")
     return tuple(int(word) for word in words)
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    words = _words("--gemm-ratios", text)
+    for word in words:
+        if re.fullmatch(r"\d+(\.\d+)?", word) is None:
+            raise BadOption(f"--gemm-ratios: found {word!r}; expected numbers between commas")
+    return tuple(float(word) for word in words)
+
+
+def _plan(precision: float, window: str, settle: str, repeats: str) -> MeasurePlan:
+    window_s, settle_s = _duration_s("--window", window), _duration_s("--settle", settle)
+    found = re.fullmatch(r"(\d+):(\d+)", repeats.strip())
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise BadOption(f"--repeats: found {repeats!r}; expected FEWEST:MOST, as in 2:6")
+    if window_s + settle_s / 2 < SHORTEST_STEADY_S:
+        raise BadOption(
+            f"--window: found {window}; expected {SHORTEST_STEADY_S - settle_s / 2:g}s or more, "
+            "of which a level part can be told"
+        )
+    return MeasurePlan(settle_s, window_s, precision, int(found[1]), int(found[2]))
 
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}

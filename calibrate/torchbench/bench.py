@@ -90,9 +90,12 @@ class TorchBench:
         Raises:
             OutOfMemory: the operands of the products do not fit beside the point.
         """
-        gemms = self._operands()
+        gemms = self._operands() if gemms_per_step else None
+        launched = self._point is not None and self._point.engine is Engine.EAGER
         with torch.inference_mode():
-            return run_mixture(self._prepared(), gemms, steps, gemms_per_step, self._device)
+            return run_mixture(
+                self._prepared(), gemms, steps, gemms_per_step, self._device, launched
+            )
 
     def release(self) -> None:
         """Free the point, the model and the operands of GEMMs."""

@@ -28,11 +28,14 @@ SPIN_SHARE = 0.005
 """Largest share of a mixture's time that reading the clock may take: it belongs to neither steps
 nor GEMMs, and the energy balance leaves it out."""
 
-_MARKS = 5
-"""In a round: before GEMMs, after them, after the spin that follows, after the step, after the spin
-that follows it. Where no clock is read, nothing spins between the marks."""
+_MARKS = 6
+"""In a round: before GEMMs, after them, after the spin that follows, before the step, after it,
+after the spin that follows it. Where no clock is read, nothing spins between the marks."""
 
-_LEAD_ROUNDS = 3
+_LEAD_S = 0.25
+_LEAD_ROUNDS = (3, 64)
+"""How far the host may run ahead of the device: long enough to bridge a hiccup, short enough that
+Ctrl-C is soon heard."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +64,38 @@ class Gemms:
 
 
 def run_mixture(
-    step: Step, gemms: Gemms, steps: int, gemms_per_step: int, device: Device
+    step: Step,
+    gemms: Gemms | None,
+    steps: int,
+    gemms_per_step: int,
+    device: Device,
+    launched: bool = False,
 ) -> MixedTimes:
     """Run ``gemms_per_step`` GEMMs before each of ``steps`` steps, and read the clock around some.
 
-    Clocks of the steps between two readings are interpolated; on the CPU they are NaN.
+    ``gemms`` may be None where there are none to run. Clocks of the steps between two readings are
+    interpolated; on the CPU they are NaN. Where the host launches the step kernel by kernel
+    (``launched``), it waits until the GEMMs are done: launched while they ran, the step would no
+    longer wait for its launches.
     """
     gpu = device.type != "cpu"
     overhead_s = spin_overhead_s(device) if gpu else math.nan
-    rounds = _rounds(step, gemms, 1, gemms_per_step, device, lambda _: False)
+    waits = launched and gemms_per_step > 0
+    rounds = _rounds(step, gemms, 1, gemms_per_step, device, lambda _: False, waits, 1)
+    lead = int(np.clip(math.ceil(_LEAD_S / float(rounds.sum())), *_LEAD_ROUNDS))
     spins_s = 2 * _SPIN_S if gpu else 0.0
     every = max(math.ceil(spins_s / (SPIN_SHARE * float(rounds.sum()))), 1)
 
     def reads_clock(number: int) -> bool:
         return gpu and (number % every == 0 or number == steps - 1)
 
-    rounds = _rounds(step, gemms, steps, gemms_per_step, device, reads_clock)
+    rounds = _rounds(step, gemms, steps, gemms_per_step, device, reads_clock, waits, lead)
     read = np.array([reads_clock(number) for number in range(steps)])
     return MixedTimes(
-        step_time_s=rounds[:, 2],
+        step_time_s=rounds[:, 3],
         gemm_time_s=rounds[:, 0] if gemms_per_step else np.zeros(steps),
         sm_mhz_before=_clock_mhz(rounds[:, 1], read, overhead_s),
-        sm_mhz_after=_clock_mhz(rounds[:, 3], read, overhead_s),
+        sm_mhz_after=_clock_mhz(rounds[:, 4], read, overhead_s),
     )
 
 
@@ -92,20 +105,26 @@ _SPIN_S = 0.15e-3
 
 def _rounds(
     step: Step,
-    gemms: Gemms,
+    gemms: Gemms | None,
     count: int,
     gemms_per_step: int,
     device: Device,
     reads_clock: Callable[[int], bool],
+    waits: bool,
+    lead: int,
 ) -> FloatArray:
-    """Return the spans between the marks of each round in s, shape (count, 4)."""
-    watch = stopwatch(device, lead=_MARKS * _LEAD_ROUNDS)
+    """Return the spans between the marks of each round in s, shape (count, 5)."""
+    watch = stopwatch(device, lead=_MARKS * lead)
     for number in range(count):
         watch.mark()
-        gemms.launch(gemms_per_step)
+        if gemms is not None:
+            gemms.launch(gemms_per_step)
         watch.mark()
         if reads_clock(number):
             spin()
+        watch.mark()
+        if waits:
+            watch.wait()
         watch.mark()
         step()
         watch.mark()

@@ -22,6 +22,10 @@ class Stopwatch(Protocol):
         """Note the moment when all work launched before is done."""
         ...
 
+    def wait(self) -> None:
+        """Return when all work launched so far is done."""
+        ...
+
     def spans_s(self) -> FloatArray:
         """Wait for the last mark; return the time between each two in s, shape (marks - 1,)."""
         ...
@@ -48,6 +52,9 @@ class _Events:
         if len(self._events) > self._lead:
             self._events[-1 - self._lead].synchronize()
 
+    def wait(self) -> None:
+        torch.cuda.current_stream().synchronize()
+
     def spans_s(self) -> FloatArray:
         self._events[-1].synchronize()
         pairs = zip(self._events[:-1], self._events[1:], strict=True)
@@ -60,6 +67,9 @@ class _Wall:
 
     def mark(self) -> None:
         self._marks_s.append(time.perf_counter())
+
+    def wait(self) -> None:
+        return
 
     def spans_s(self) -> FloatArray:
         return np.diff(np.array(self._marks_s))

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import overload
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from calibrate.bench import Engine
 from phasewatt.errors import UnsupportedGpu
@@ -208,7 +208,7 @@ class TwinTruth:
             return top_mhz
         if excess_w(low_mhz) >= 0:
             return low_mhz
-        return float(brentq(excess_w, low_mhz, top_mhz, xtol=1e-3))
+        return float(scipy.optimize.brentq(excess_w, low_mhz, top_mhz, xtol=1e-3))
 
     def _time_parts_s(self, step: StepCost) -> tuple[float, float, float, float, float]:
         """Return times in s: launches, memory and compute at x = 1, each with what slowing adds.

@@ -7,7 +7,7 @@ from governed import TYPICAL, setting
 
 from model.work import Phase
 from phasewatt.errors import BadPolicy
-from policies import known_governors, make_governor, make_selection, parse_policy
+from policies import known_governors, make_governor, parse_policy
 from policies import registry as registry_module
 from policies.governor import min_energy
 
@@ -191,6 +191,7 @@ def test_a_package_that_cannot_be_used(installed):
         ("single:m+fixed:1380", "single:m", "fixed:1380"),
         (" fixed:1380 + single:m ", "single:m", "fixed:1380"),
         ("phase-aware:prefill=1,decode=2", None, "phase-aware:prefill=1,decode=2"),
+        ("cascade:threshold=-0.5,text+min-edp", "cascade:threshold=-0.5,text", "min-edp"),
     ],
 )
 def test_a_selection_and_a_governor(text, selection, governor):
@@ -218,24 +219,4 @@ def test_a_selection_and_a_governor(text, selection, governor):
 def test_wrong_combinations(text, line):
     with pytest.raises(BadPolicy) as error:
         parse_policy(text)
-    assert str(error.value) == line
-
-
-def test_a_single_model():
-    chosen = make_selection("single:b", ("a", "b"))
-    assert (chosen.name, chosen.models) == ("single:b", ("b",))
-    assert chosen.choose(3).tolist() == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("single:c", "selection single:c: unknown model; expected one of a, b"),
-        ("single", "selection single: unknown model; expected one of a, b"),
-        ("double:a", "unknown selection 'double'; expected single:MODEL"),
-    ],
-)
-def test_a_model_that_is_not_there(text, line):
-    with pytest.raises(BadPolicy) as error:
-        make_selection(text, ("a", "b"))
     assert str(error.value) == line

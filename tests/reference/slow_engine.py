@@ -6,8 +6,10 @@ it does it: no run of steps is ever taken at once, and nothing is counted that c
 
 from dataclasses import dataclass, field
 
+from slow_blocks import BLOCK, SlowBlocks, blocks_for
+from slow_routing import route
+
 IDLE, SWITCHING, PREFILL, DECODE, MIXED = range(5)
-BLOCK = 16
 
 
 @dataclass
@@ -16,9 +18,12 @@ class Request:
     arrival: float
     prompt: int
     output: int
+    priority: int = 0
+    contents: list = field(default_factory=list)
     generated: int = 0
     computed: int = 0
-    blocks: int = 0
+    blocks: list = field(default_factory=list)
+    found: int = 0
     is_prefilling: bool = False
     row: dict = field(default_factory=dict)
     tokens_at: list = field(default_factory=list)
@@ -26,6 +31,16 @@ class Request:
     @property
     def known(self):
         return self.prompt + self.generated
+
+    @property
+    def rank(self):
+        return self.priority, self.number
+
+    def content(self, place):
+        """What its block at ``place`` holds, the same for all that hold the same."""
+        if place < len(self.contents):
+            return "shared", self.contents[place]
+        return "own", self.number, place
 
     @property
     def is_done(self):
@@ -41,14 +56,16 @@ class Engine:
     price: object
     clock_for: object
     prefill_share: object
-    free: int
+    pool: object
     least_free: int
     clock: float | None
     power: float
     now: float = 0.0
     unlocked_at: float = float("-inf")
     starts: float | None = None
+    by_priority: bool = False
     preemptions: int = 0
+    recomputed: int = 0
     waiting: list = field(default_factory=list)
     running: list = field(default_factory=list)
     step: object = None
@@ -56,7 +73,7 @@ class Engine:
     done: list = field(default_factory=list)
 
     def outstanding(self):
-        return len(self.waiting) + len(self.running)
+        return self.waiting + self.running
 
     def receive(self, request):
         if blocks_for(request.prompt + max(request.output, 1) - 1) > self.limits.kv_blocks:
@@ -87,6 +104,8 @@ class Engine:
 
     def begin_step(self, more_to_come):
         chosen = self.schedule()
+        while not chosen and self.running + self.waiting:
+            chosen = self.schedule()
         if not chosen:
             wanted = self.fleet.idle_mhz
             if (
@@ -151,7 +170,7 @@ class Engine:
                 request.row.setdefault("first_token", self.now)
                 if request.is_done:
                     request.row["finish"] = self.now
-                    self.free += request.blocks
+                    self.pool.free(request)
                     self.running.remove(request)
                     self.done.append(request)
         self.step = None
@@ -163,12 +182,15 @@ class Engine:
         while index < len(self.running) and budget > 0:
             request = self.running[index]
             n = min(request.known - request.computed, budget)
-            while not self.allocate(request, n):
-                victim = self.running.pop()
-                self.free += victim.blocks
-                victim.blocks = victim.computed = 0
-                self.waiting.insert(0, victim)
-                self.preemptions += 1
+            while not self.pool.allocate(request, request.computed + n):
+                victim = self.running[-1]
+                if self.by_priority:
+                    victim = max(self.running, key=lambda r: r.rank)
+                for earlier in [pair for pair in chosen if pair[0] is victim]:
+                    chosen.remove(earlier)
+                    budget += earlier[1]
+                    index -= 1
+                self.preempt(victim)
                 preempted = True
                 if victim is request:
                     break
@@ -183,58 +205,111 @@ class Engine:
             if len(self.running) == self.limits.sequences:
                 break
             request = self.waiting[0]
-            n = min(request.known - request.computed, budget)
-            if not self.allocate(request, n):
+            if self.by_priority:
+                request = min(self.waiting, key=lambda r: r.rank)
+            # A request whose cache was brought along is not looked up.
+            found = [] if request.computed else self.pool.lookup(request)
+            computed = request.computed + BLOCK * len(found)
+            n = min(request.known - computed, budget)
+            if not self.pool.allocate(request, computed + n, found):
                 break
-            self.waiting.pop(0)
+            self.waiting.remove(request)
             self.running.append(request)
             request.is_prefilling = request.computed == 0
+            request.computed = computed
+            if not request.row.get("admitted"):
+                request.row["admitted"] = True
+                request.found = BLOCK * len(found)
+            else:
+                self.recomputed -= BLOCK * len(found)
             chosen.append((request, n))
             budget -= n
-        self.least_free = min(self.least_free, self.free)
+        self.least_free = min(self.least_free, self.pool.count_free())
         return chosen
 
-    def allocate(self, request, n):
-        more = blocks_for(request.computed + n) - request.blocks
-        if more > self.free:
-            return False
-        self.free -= more
-        request.blocks += more
-        return True
+    def preempt(self, victim):
+        self.running.remove(victim)
+        self.pool.free(victim)
+        self.recomputed += victim.computed
+        victim.computed = 0
+        self.waiting.insert(0, victim)
+        self.preemptions += 1
 
 
 def serve_slowly(
-    arrivals, prompts, outputs, limits, fleet, price, clock_for, prefill_share, first_tokens=None
+    arrivals,
+    prompts,
+    outputs,
+    limits,
+    fleet,
+    price,
+    clock_for,
+    prefill_share,
+    first_tokens=None,
+    priorities=None,
+    contents=None,
 ):
     """Serve by hand; return the requests, the engines, and the end.
 
     ``price(counts, clock)`` and ``clock_for(counts)`` take what a step computes: prompts, their
-    tokens, attended pairs, decoding sequences, tokens in their caches.
+    tokens, attended pairs, decoding sequences, tokens in their caches. ``contents`` tells of each
+    request what the full blocks of its prompt hold.
     """
     blocks = limits.kv_blocks
     engines = [
         Engine(
-            *(limits, fleet, price, clock_for, prefill_share, blocks, blocks),
+            *(limits, fleet, price, clock_for, prefill_share),
+            *(SlowBlocks(blocks, contents is not None), blocks),
             *(fleet.idle_mhz, fleet.idle_power_w),
+            by_priority=priorities is not None,
         )
         for _ in range(fleet.replicas)
     ]
     columns = zip(arrivals, prompts, outputs, strict=True)
     requests = [Request(number, *row) for number, row in enumerate(columns)]
+    for request in requests:
+        if priorities is not None:
+            request.priority = priorities[request.number]
+        if contents is not None:
+            request.contents = contents[request.number]
     if first_tokens is not None:
         for request, token in zip(requests, first_tokens, strict=True):
             request.generated, request.computed = 1, request.prompt
             request.tokens_at.append(token)
             request.row["first_token"] = token
+
+    steps = [max(request.output - 1, 0) for request in requests]
+    contexts = [r.prompt + (s + 1) / 2 for r, s in zip(requests, steps, strict=True)]
+    weights = [max(s, 1) for s in steps]
+    context = sum(c * w for c, w in zip(contexts, weights, strict=True)) / sum(weights)
+
+    def cost(*counts):
+        seconds, watts, _ = price(counts, clock_for(counts))
+        return seconds, seconds * watts
+
+    def added(request, others):
+        prompt_s, prompt_j = cost(1, request.prompt, sum(range(request.prompt + 1)), 0, 0)
+        if first_tokens is not None:
+            prompt_s = prompt_j = 0.0
+        step_s, step_j = cost(0, 0, 0, others + 1, round((others + 1) * context))
+        if others == 0:
+            prompt_j -= prompt_s * fleet.idle_power_w
+            step_j -= step_s * fleet.idle_power_w
+        else:
+            step_j -= cost(0, 0, 0, others, round(others * context))[1]
+        return prompt_j + max(request.output - 1, 0) * step_j
+
     for moment in sorted(set(arrivals)):
         for engine in engines:
             engine.run_to(moment)
         for request in requests:
             if request.arrival == moment:
-                loads = [engine.outstanding() for engine in engines]
-                number = request.number % len(engines)
-                if fleet.routing != "round-robin":
-                    number = loads.index(min(loads))
+                has = [engine.outstanding() for engine in engines]
+                number = route(
+                    *(fleet, request.number, [len(h) for h in has]),
+                    [sum(r.prompt + r.output for r in h) for h in has],
+                    lambda n, request=request, has=has: added(request, len(has[n])),
+                )
                 request.row["replica"] = number
                 engines[number].receive(request)
     for engine in engines:
@@ -247,7 +322,3 @@ def serve_slowly(
 
 def add(row, key, value):
     row[key] = row.get(key, 0.0) + value
-
-
-def blocks_for(tokens):
-    return -(-tokens // BLOCK)

@@ -6,6 +6,8 @@ the next one is looked at. Written from what the replay promises, not from how i
 
 from dataclasses import dataclass, field
 
+from slow_routing import route
+
 IDLE, SWITCHING, PREFILL, DECODE = 0, 1, 2, 3
 
 
@@ -21,9 +23,10 @@ class Gpu:
     finishes: list = field(default_factory=list)
 
 
-def replay_slowly(arrivals, phases, fleet, off_clock):
+def replay_slowly(arrivals, tokens, phases, fleet, off_clock):
     """Replay by hand.
 
+    ``tokens`` are prompt and output of each query together.
     ``phases[query]`` holds (seconds, watts, held MHz, requested MHz) of prefill, then of decode.
     ``off_clock(query, phase_number, mhz)`` gives seconds, watts and held MHz. Returns one dict a
     query, the diary of each replica, and the end.
@@ -31,7 +34,17 @@ def replay_slowly(arrivals, phases, fleet, off_clock):
     gpus = [Gpu(fleet.idle_mhz, fleet.idle_power_w) for _ in range(fleet.replicas)]
     rows = []
     for query, arrival in enumerate(arrivals):
-        number = choose(gpus, query, arrival, fleet)
+        has = [
+            [q for q, row in enumerate(rows) if row["replica"] == n and row["finish"] > arrival]
+            for n in range(len(gpus))
+        ]
+        alone_j = sum(
+            seconds * (watts - fleet.idle_power_w) for seconds, watts, *_ in phases[query]
+        )
+        number = route(
+            *(fleet, query, [len(h) for h in has], [sum(tokens[q] for q in h) for h in has]),
+            lambda _number, alone_j=alone_j: alone_j,
+        )
         gpu = gpus[number]
         if arrival >= gpu.now:
             fall_idle(gpu, fleet, first=not gpu.finishes)
@@ -44,13 +57,6 @@ def replay_slowly(arrivals, phases, fleet, off_clock):
     for gpu in gpus:
         wait(gpu, end, fleet)
     return rows, [gpu.diary for gpu in gpus], end
-
-
-def choose(gpus, query, arrival, fleet):
-    if fleet.routing == "round-robin":
-        return query % len(gpus)
-    loads = [sum(finish > arrival for finish in gpu.finishes) for gpu in gpus]
-    return loads.index(min(loads))
 
 
 def fall_idle(gpu, fleet, first):

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import structured
 from hypothesis import given, settings
@@ -18,12 +19,14 @@ from simulate.batching import UNLIMITED, Limits
 from simulate.engine import replay_batched
 from simulate.fleet import Fleet, Routing
 from simulate.meter import State
+from simulate.prefix_cache import Prefixes
 from simulate.service import Lengths
 
 EXACT = 1e-9
 SHARED = structured.calibration()
 APART = structured.calibration(decode_faster=1.4)
 INF = float("inf")
+HASH_TOKENS = 32
 
 
 class ByWork:
@@ -76,11 +79,14 @@ def runs(draw):
         idle_mhz=None,
         switch_latency_s=draw(st.sampled_from([0.0, 0.001, 0.02])),
         min_dwell_s=draw(st.sampled_from([0.0, 0.0, 0.01, 0.1])),
+        queue_limit=draw(st.integers(1, 4)),
     )
     return arrivals, prompts, outputs, limits, fleet
 
 
-def both(run, calibration, governor, first_tokens=None):
+def both(
+    run, calibration, governor, first_tokens=None, priority=None, hashes=None, priced_apart=True
+):
     arrivals, prompts, outputs, limits, fleet = run
     fleet = Fleet(**(vars(fleet) | {"idle_mhz": governor.idle_mhz}))
     prefill, decode = (calibration.curves_of("tiny", phase) for phase in Phase)
@@ -89,21 +95,32 @@ def both(run, calibration, governor, first_tokens=None):
         prefill, decode, calibration.gpu, governor.cap_w, mixed_curves(prefill, decode)
     )
 
+    by = slow if priced_apart else fast
+
     def price(counts, clock):
-        return tuple(float(column[0]) for column in slow.price(Step(*counts), 1, clock))
+        return tuple(float(column[0]) for column in by.price(Step(*counts), 1, clock))
 
     def clock_for(counts):
         step = Step(*counts)
         return float(governor.request_mhz(step.phase, step.work(1))[0])
 
+    prefixes = contents = None
+    if hashes is not None:
+        prefixes = Prefixes.of(pa.array(hashes, pa.list_(pa.int64())), HASH_TOKENS)
+        contents = [
+            [(h, part) for h in row or [] for part in range(HASH_TOKENS // 16)][: prompt // 16]
+            for row, prompt in zip(hashes, prompts.tolist(), strict=True)
+        ]
     replayed = replay_batched(
-        *(arrivals, Lengths(prompts, outputs), fast, governor, limits, fleet),
+        *(arrivals, Lengths(prompts, outputs, priority, prefixes), fast, governor, limits, fleet),
         first_token_s=first_tokens,
     )
     return replayed, serve_slowly(
         *(arrivals.tolist(), prompts.tolist(), outputs.tolist(), limits, fleet),
         *(price, clock_for, lambda counts, clock: slow.prefill_time_share(Step(*counts), clock)),
         None if first_tokens is None else first_tokens.tolist(),
+        None if priority is None else priority.tolist(),
+        contents,
     )
 
 
@@ -128,6 +145,8 @@ def assert_the_same(replayed, slow, limits):
     assert batches.preemptions == sum(engine.preemptions for engine in engines)
     assert limits.kv_blocks - batches.kv_blocks_peak == min(e.least_free for e in engines)
     assert batches.kv_blocks_left == 0
+    assert batches.recomputed_tokens == sum(engine.recomputed for engine in engines)
+    assert replayed.found_tokens.tolist() == [r.found for r in requests]
     gaps = [b - a for r in requests for a, b in itertools.pairwise(r.tokens_at)]
     assert np.sort(np.repeat(batches.gap_s, batches.gap_tokens)) == pytest.approx(
         sorted(gaps), rel=EXACT, abs=EXACT
@@ -167,3 +186,42 @@ def test_agreement_where_prompts_arrive_cached(run, governor, seed):
     earlier_s = np.random.default_rng(seed).exponential(0.01, arrivals.size)
     run = arrivals, prompts, outputs + 2, limits, fleet
     assert_the_same(*both(run, SHARED, governor, arrivals - earlier_s), limits)
+
+
+SCARCE = runs().filter(lambda run: run[3].kv_blocks < UNLIMITED)
+LAZY = GOVERNORS[4]
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCARCE, st.integers(0, 2**32), st.booleans())
+def test_agreement_with_priorities(run, seed, cached):
+    arrivals, prompts, outputs, limits, fleet = run
+    rng = np.random.default_rng(seed)
+    earlier_s = rng.exponential(0.01, arrivals.size)
+    run = arrivals, prompts, outputs + 2, limits, fleet
+    first_tokens = arrivals - earlier_s if cached else None
+    priority = rng.integers(-2, 3, arrivals.size)
+    done = both(run, SHARED, LAZY, first_tokens, priority, priced_apart=False)
+    assert_the_same(*done, limits)
+
+
+def random_hashes(rng, prompts):
+    """Hashes of prompts that begin like one of a few, each as far as it goes, or with none."""
+    stems = [list(range(10 * stem, 10 * stem + 10)) for stem in range(3)]
+    rows = []
+    for number, prompt in enumerate(prompts.tolist()):
+        size = -(-prompt // HASH_TOKENS)
+        common = stems[rng.integers(3)][: int(rng.integers(0, size + 1))]
+        unique = [1000 + 10 * number + place for place in range(size - len(common))]
+        rows.append(None if rng.random() < 0.1 else common + unique)
+    return rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCARCE, st.integers(0, 2**32), st.booleans())
+def test_agreement_where_prompts_share_what_they_begin_with(run, seed, prioritised):
+    rng = np.random.default_rng(seed)
+    hashes = random_hashes(rng, run[1])
+    priority = rng.integers(0, 3, run[1].size) if prioritised else None
+    done = both(run, SHARED, LAZY, priority=priority, hashes=hashes, priced_apart=False)
+    assert_the_same(*done, run[3])

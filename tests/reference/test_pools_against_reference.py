@@ -12,6 +12,7 @@ from model.affine import AffinePrices
 from model.mixed import mixed_curves
 from model.pricing import CurvePrices, Step
 from model.work import Phase
+from simulate.engine import BatchEngine
 from simulate.fleet import Fleet
 from simulate.meter import State
 from simulate.pools import Pools, replay_pools
@@ -36,8 +37,10 @@ def test_pools_agree_with_two_slow_engines(run, governor, link_bytes_per_s, deco
     idle_mhz = None if governor.idle_mhz is None else 800.0
     second = Fleet(**(vars(fleet) | {"idle_mhz": idle_mhz, "replicas": decoding}))
     token_bytes = 512.0
-    pools = Pools(first, second, token_bytes, link_bytes_per_s)
-    replayed = replay_pools(arrivals, Lengths(prompts, outputs), fast, governor, limits, pools)
+    lengths = Lengths(prompts, outputs)
+    engine = BatchEngine(lengths, fast, governor, limits, at_once=1)
+    pools = Pools(first, second, engine, engine, token_bytes, link_bytes_per_s)
+    replayed = replay_pools(arrivals, lengths, [pools])
 
     def serve(which, moments, most, pool, first_tokens=None):
         if not which:

@@ -8,8 +8,8 @@ from slow_replay import replay_slowly
 
 from model.work import Phase
 from simulate.fleet import Fleet, Routing
-from simulate.replay import replay
-from simulate.service import PhaseCost
+from simulate.replica import replay_alone
+from simulate.service import Lengths, PhaseCost
 
 CLOCKS = (900.0, 1300.0, float("inf"))
 PHASES = (Phase.PREFILL, Phase.DECODE)
@@ -40,6 +40,7 @@ def dyadic_runs(draw):
         idle_mhz=draw(st.sampled_from([None, 900.0, 1300.0])),
         switch_latency_s=draw(st.sampled_from([0.0, 0.25, 1.0])),
         min_dwell_s=draw(st.sampled_from([0.0, 0.5, 3.0])),
+        queue_limit=draw(st.integers(1, 3)),
     )
     return np.cumsum(gaps), seconds, watts, wanted, slow, fleet
 
@@ -57,11 +58,12 @@ def real_runs(draw):
     }
     fleet = Fleet(
         replicas=int(rng.integers(1, 5)),
-        routing=list(Routing)[rng.integers(2)],
+        routing=list(Routing)[rng.integers(4)],
         idle_power_w=float(rng.uniform(0, 100)),
         idle_mhz=[None, 900.0, 1300.0][rng.integers(3)],
         switch_latency_s=float(rng.exponential(0.1)),
         min_dwell_s=float(rng.exponential(1.0) * rng.integers(0, 2)),
+        queue_limit=int(rng.integers(1, 4)),
     )
     return (
         np.cumsum(rng.exponential(draw(st.sampled_from([0.2, 1.0, 3.0])), n)),
@@ -90,7 +92,9 @@ def both(run):
     def off_clock_of(query, phase, clock):
         return off_clock(query, PHASES.index(phase), clock)
 
-    replayed = replay(arrivals, service, fleet, off_clock_of)
+    # Lengths matter to routing alone: what serving costs is given.
+    lengths = Lengths(np.arange(arrivals.size) * 7 % 5 + 1, np.arange(arrivals.size) * 3 % 4)
+    replayed = replay_alone(arrivals, lengths, service, fleet, off_clock_of)
     phases = [
         [
             tuple(float(column[i][query]) for column in (seconds, watts, held, wanted))
@@ -98,7 +102,8 @@ def both(run):
         ]
         for query in range(arrivals.size)
     ]
-    return replayed, replay_slowly(arrivals.tolist(), phases, fleet, off_clock)
+    tokens = (lengths.prompt_tokens + lengths.output_tokens).tolist()
+    return replayed, replay_slowly(arrivals.tolist(), tokens, phases, fleet, off_clock)
 
 
 def assert_the_same(replayed, slow):

@@ -6,8 +6,8 @@ import numpy as np
 
 from model.work import Phase
 from simulate.fleet import Fleet, Routing
-from simulate.replay import replay
-from simulate.service import PhaseCost
+from simulate.replica import replay_alone
+from simulate.service import Lengths, PhaseCost
 
 QUERIES = 20_000
 
@@ -19,7 +19,9 @@ def peak_bytes(replicas):
     service = {phase: PhaseCost(one, one, one, one) for phase in Phase}
     fleet = Fleet(replicas, Routing.LEAST_OUTSTANDING, 50.0, None, 0.0, 0.0)
     tracemalloc.start()
-    replayed = replay(arrival_s, service, fleet, lambda *_: (0.0, 0.0, 0.0))
+    tokens = np.ones(arrival_s.size, dtype=np.int64)
+    lengths = Lengths(tokens, tokens)
+    replayed = replay_alone(arrival_s, lengths, service, fleet, lambda *_: (0.0, 0.0, 0.0))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert set(replayed.replica.tolist()) == set(range(replicas))

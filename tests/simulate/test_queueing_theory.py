@@ -10,8 +10,8 @@ from scipy import stats
 
 from model.work import Phase
 from simulate.fleet import Fleet, Routing
-from simulate.replay import replay
-from simulate.service import PhaseCost
+from simulate.replica import replay_alone
+from simulate.service import Lengths, PhaseCost
 
 QUERIES = 200_000
 BATCHES = 40
@@ -27,7 +27,11 @@ def waited(seed, load, service_s, routing=Routing.ROUND_ROBIN):
         Phase.DECODE: PhaseCost(0.75 * service_s, busy_w, clock, clock),
     }
     fleet = Fleet(1, routing, IDLE_W, None, 0.02, 0.0)
-    replayed = replay(arrival_s, service, fleet, lambda *_: pytest.fail("no dwell, no old clock"))
+    tokens = np.ones(arrival_s.size, dtype=np.int64)
+    lengths = Lengths(tokens, tokens)
+    replayed = replay_alone(
+        arrival_s, lengths, service, fleet, lambda *_: pytest.fail("no dwell, no old clock")
+    )
     return replayed, replayed.start_s - arrival_s
 
 

@@ -70,7 +70,7 @@ def test_blocks_run_out_and_the_latest_gives_up_its_own():
     assert made.free_blocks == 0
     # Each wants a third block; the second gives up two, and one of them is the first's.
     plan = made.plan()
-    assert (plan.preempted, plan.step, plan.steps) == ([1], Step(0, 0, 0, 1, 33), 1)
+    assert (plan.stopped, plan.step, plan.steps) == ([1], Step(0, 0, 0, 1, 33), 1)
     assert (made.preemptions, made.recomputed_tokens) == (1, 32)
     made.advance(1)
     # It wants three blocks for its prompt and the 17 tokens that it has; there is one.
@@ -96,8 +96,8 @@ def test_a_cut_prompt_gives_up_its_blocks_before_anybody_who_decodes():
     assert made.free_blocks == 1
     # The first takes the last block now, and the next chunk of the second wants one too.
     plan = made.plan()
-    assert (plan.step, plan.steps, plan.preempted) == (Step(0, 0, 0, 1, 17), 1, [])
-    assert (made.preemptions, made.recomputed_tokens, made.free_blocks) == (1, 18, 3)
+    assert (plan.step, plan.steps, plan.stopped) == (Step(0, 0, 0, 1, 17), 1, [])
+    assert (made.preemptions, made.recomputed_tokens, made.free_blocks) == (1, 18, 2)
     finished = []
     while plan is not None:
         finished += made.advance(plan.steps).finished

@@ -92,6 +92,48 @@ def test_reading_the_clock_takes_little_of_the_time(play, gemms):
     assert 0 < played.spun_s - calibrating_s < 1.05 * SPIN_SHARE * played.now_s
 
 
+LAUNCHES_S = 20e-3
+
+
+class Launching(Played):
+    """A host that takes :data:`LAUNCHES_S` to launch a step kernel by kernel, and runs ahead."""
+
+    def __init__(self):
+        super().__init__(0.0)
+        self.host_s = 0.0
+
+    def step(self):
+        self.host_s += LAUNCHES_S
+        self.now_s = max(self.now_s + STEP_S, self.host_s)
+
+    def stopwatch(self, device, lead):
+        watch = super().stopwatch(device, lead)
+
+        def mark():
+            self.now_s = max(self.now_s, self.host_s)
+            seen()
+
+        def wait():
+            self.host_s = max(self.host_s, self.now_s)
+
+        seen = watch.mark
+        return SimpleNamespace(mark=mark, wait=wait, spans_s=watch.spans_s)
+
+
+@pytest.mark.parametrize("gemms", [0, 50])
+def test_a_step_that_waits_for_its_launches_does_so_behind_gemms_too(monkeypatch, gemms):
+    played = Launching()
+    monkeypatch.setattr(torch.cuda, "_sleep", played.sleep)
+    monkeypatch.setattr(mixture, "stopwatch", played.stopwatch)
+    monkeypatch.setattr(spin, "stopwatch", played.stopwatch)
+    mixed = run_mixture(played.step, played, 20, gemms, GPU, launched=True)
+    np.testing.assert_allclose(mixed.step_time_s, LAUNCHES_S, rtol=0.02)
+    np.testing.assert_allclose(mixed.sm_mhz_before, 1980, rtol=1e-3)
+    if gemms:
+        ahead = run_mixture(played.step, played, 20, gemms, GPU, launched=False)
+        assert np.all(ahead.step_time_s[2:] < LAUNCHES_S / 2)
+
+
 def test_slow_rounds_read_the_clock_around_every_step(play):
     played = play(falls_mhz_per_s=10.0)
     mixed = run_mixture(played.step, played, 8, 100, GPU)

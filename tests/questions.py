@@ -1,0 +1,51 @@
+"""Questions whose difficulty is known: what a predictor can learn of them is written here."""
+
+import numpy as np
+
+from model.difficulty.features import features_of
+from model.difficulty.table import OutcomeTable
+from model.difficulty.training import Recipe, Trees
+
+MODELS = ("small", "middle", "large")
+TASKS = ("sums", "trivia")
+NOUNS = (
+    *("apples", "rivers", "poets", "planets", "bridges"),
+    *("engines", "kings", "metals", "songs", "borders"),
+)
+
+QUICK = Recipe(
+    own=Trees(20, 2, 0.2), pool=Trees(20, 2, 0.2), gain=Trees(20, 2, 0.2), penalty=5.0, folds=3
+)
+
+
+def texts_and_chances(n, rng):
+    """Texts, tasks, and P(right) of each model: longer sums and rarer nouns are harder."""
+    texts, tasks, hard = [], [], []
+    for index in range(n):
+        terms = int(rng.integers(1, 12))
+        noun = NOUNS[rng.integers(len(NOUNS))]
+        if rng.random() < 0.5:
+            numbers = " + ".join(str(each) for each in rng.integers(1, 99, terms))
+            texts.append(f"Case {index}: what is {numbers} in {noun}?")
+            tasks.append("sums")
+        else:
+            names = ", ".join(NOUNS[k].capitalize() for k in rng.integers(0, 10, terms))
+            texts.append(f"Which of {names} is the oldest of the {noun} number {index}?")
+            tasks.append("trivia")
+        hard.append(terms / 12)
+    difficulty = np.array(hard)
+    chances = np.column_stack([1 - difficulty, 1 - 0.7 * difficulty**2, 0.98 - 0.2 * difficulty])
+    return texts, np.array(tasks), np.clip(chances, 0.02, 0.98)
+
+
+def table(n=400, seed=0):
+    """An outcome table of such questions, drawn with ``seed``."""
+    rng = np.random.default_rng(seed)
+    texts, tasks, chances = texts_and_chances(n, rng)
+    return OutcomeTable(
+        ids=np.array([f"q{index}" for index in range(n)]),
+        tasks=tasks,
+        features=features_of(texts),
+        models=MODELS,
+        outcomes=(rng.random(chances.shape) < chances).astype(float),
+    )
