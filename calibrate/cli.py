@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "Print and draw a calibration.",
     "predict": "Predict time, power and energy of one step.",
     "transfer": "Predict a model that was not measured, from its geometry.",
+    "optimum": "Say at which clock each phase takes the least energy, beside public GPUs.",
     "shapes": "Learn from public GPUs what clocks do below a measured range.",
 }
 

@@ -4,6 +4,7 @@ In: curves, a GPU and a step. Out: an :class:`Optimum`: the clock, the interval 
 the curves do not know, and what it saves against the clock that an untouched GPU holds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +47,16 @@ class Optimum:
         return self.sm_mhz <= self.from_mhz
 
 
-def least_energy(
-    curves: Curves, gpu: Gpu, work: Work, draws: int = DRAWS, seed: int = 0
-) -> Optimum:
+def draws_of(curves: Curves, count: int = DRAWS, seed: int = 0) -> tuple[Curves, ...]:
+    """Return ``count`` draws of what is not known of ``curves``: coefficients, shapes."""
+    rng = np.random.default_rng(seed)
+    return tuple(curves.drawn(Normals(rng)) for _ in range(count))
+
+
+def least_energy(curves: Curves, drawn: Sequence[Curves], gpu: Gpu, work: Work) -> Optimum:
     """Return the clock of least energy of ``work``, a single step, on an otherwise untouched GPU.
+
+    ``drawn`` are draws of ``curves``: the interval is over them.
 
     Raises:
         OutOfRange: no clock that can be requested lies in the range and holds under the limit.
@@ -64,9 +71,8 @@ def least_energy(
             f"{gpu.sm_mhz_step:g} MHz, lies between {low:g} and {high:g} MHz and holds"
         )
     best_mhz = _best(curves, work, clocks)
-    rng = np.random.default_rng(seed)
-    drawn = [_best(curves.drawn(Normals(rng)), work, clocks) for _ in range(draws)]
-    low_mhz, high_mhz = np.quantile(drawn, (0.025, 0.975)) if drawn else (best_mhz, best_mhz)
+    others_mhz = [_best(other, work, clocks) for other in drawn]
+    low_mhz, high_mhz = np.quantile(others_mhz, (0.025, 0.975))
     both = np.array([best_mhz, stock_mhz])
     energy_j, time_s = curves.energy_j(work, both), curves.time_s(work, both)
     return Optimum(

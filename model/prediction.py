@@ -13,7 +13,7 @@ from model.beyond import LOWEST_SHARE, reaching
 from model.calibration import Calibration
 from model.curves import Curves
 from model.gpu import Gpu
-from model.optimum import Optimum, least_energy
+from model.optimum import Optimum, draws_of, least_energy
 from model.provenance import Origin
 from model.regimes import Regime, elasticity, regimes
 from model.work import Array, Phase, Work
@@ -146,7 +146,7 @@ def best_step(calibration: Calibration, step: Step) -> tuple[Step, Optimum]:
     _require_possible(step, calibration.gpu)
     if not curves.time.definition.varies_with_work:
         curves.require_batch(step.batch)
-    optimum = least_energy(curves, calibration.gpu, _work(step))
+    optimum = least_energy(curves, draws_of(curves), calibration.gpu, _work(step))
     return replace(step, requested_mhz=optimum.sm_mhz), optimum
 
 

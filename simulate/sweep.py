@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.beyond import is_transferred
 from model.calibration import Calibration
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
@@ -49,7 +50,8 @@ class Cell:
     """What one pair of clocks, or one policy, comes to.
 
     ``asked_mhz`` and ``held_mhz`` are the clocks of the phases' typical steps; ``saturated`` says
-    that queues still grew at the end, so that latencies depend on the length of the trace.
+    that queues still grew at the end, so that latencies depend on the length of the trace;
+    ``transferred`` that a clock lies below the measured ones.
     """
 
     policy: str
@@ -57,6 +59,7 @@ class Cell:
     held_mhz: dict[Phase, float]
     metrics: Metrics
     saturated: bool
+    transferred: bool
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,10 @@ def sweep_clocks(
         marks=tuple(marks),
         latency=latency,
         front=tuple(pareto(*(costs(cells, latency))).tolist()),
-        warnings=tuple(warnings_of(trace, calibration, scenario, outcomes, marked)),
+        warnings=(
+            *_transferred(cells),
+            *warnings_of(trace, calibration, scenario, outcomes, marked),
+        ),
     )
 
 
@@ -204,4 +210,17 @@ def pareto(first: Array, second: Array) -> NDArray[np.int64]:
 
 
 def _cell(ready: Prepared, metrics: Metrics, saturated: bool) -> Cell:
-    return Cell(ready.policy, dict(ready.asked_mhz), dict(ready.held_mhz), metrics, saturated)
+    held_mhz = dict(ready.held_mhz)
+    transferred = any(is_transferred(ready.curves[p], mhz) for p, mhz in held_mhz.items())
+    return Cell(ready.policy, dict(ready.asked_mhz), held_mhz, metrics, saturated, transferred)
+
+
+def _transferred(cells: list[Cell]) -> list[str]:
+    """Return one sentence on pairs of clocks below the measured ones, or none."""
+    below = sum(cell.transferred for cell in cells)
+    if not below:
+        return []
+    return [
+        f"transferred: {below} of {len(cells)} pairs have a clock below the measured ones: there "
+        "curves go on as those of public GPUs do"
+    ]
