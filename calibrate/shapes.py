@@ -28,6 +28,7 @@ from model.fitting import Series, fit_best
 from model.forms import POWER_FORMS, TIME_FORMS
 from model.shape import Inputs
 from model.work import Array, Phase, Work
+from phasewatt.errors import BadTable
 
 TOP_SHARE = 0.7
 """Clocks from this share of a series' highest on count as measured; the rest are left out."""
@@ -68,10 +69,14 @@ class LeftOut:
 def derive(series: Sequence[ClockSeries]) -> ShapePrior:
     """Return the prior that ``series`` lead to; every kind of GPU counts alike.
 
-    The mean and spread of each parameter are those that make the clocks left out most likely
-    (empirical Bayes, by expectation and maximisation over a grid), widened by what a mean of so few
-    GPUs leaves open.
+    Mean and spread of each parameter are those that make the clocks left out most likely (empirical
+    Bayes, by expectation and maximisation over a grid); the spread has a belief of its own, and is
+    widened by what a mean of so few GPUs leaves open.
+
+    Raises:
+        BadTable: a series has too few clocks, or all are of one kind of GPU.
     """
+    _require_enough(series)
     return _derive([_split(one) for one in series])
 
 
@@ -79,7 +84,11 @@ def leave_out(series: Sequence[ClockSeries]) -> tuple[LeftOut, ...]:
     """Predict the clocks below :data:`TOP_SHARE` of every series from those above.
 
     The prior is that of all other kinds of GPU.
+
+    Raises:
+        BadTable: a series has too few clocks, or there are fewer than three kinds of GPU.
     """
+    _require_enough(series, kinds=3)
     parts = [_split(one) for one in series]
     found = []
     for gpu in dict.fromkeys(one.gpu for one in series):
@@ -100,6 +109,19 @@ def _derive(parts: "Sequence[_Split]") -> ShapePrior:
         series=len(parts),
         command=COMMAND,
     )
+
+
+def _require_enough(series: Sequence[ClockSeries], kinds: int = 2) -> None:
+    for one in series:
+        if one.sm_mhz.size <= FEWEST:
+            found = f"{one.sm_mhz.size} clock{'s' * (one.sm_mhz.size > 1)}"
+            raise BadTable(f"{one.gpu} {one.name}: found {found}; expected at least {FEWEST + 1}")
+    gpus = {one.gpu for one in series}
+    if len(gpus) < kinds:
+        raise BadTable(
+            f"found {', '.join(sorted(gpus))}; expected at least {kinds} kinds of GPU, each "
+            "checked against the others"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,22 +191,23 @@ _TIME_FORMS = tuple(form for form in TIME_FORMS if form.name in ("a+b/f", "p-nor
 _POWER_FORMS = tuple(form for form in POWER_FORMS if form.name in ("linear", "cubic", "power-law"))
 """What so narrow a range of clocks may tell; richer forms find knees in its noise."""
 
-_LEAST_SD = 0.01
-"""Public figures are not better than this, however well a few of them agree."""
+_LEAST_SD = 0.02
+"""No shape describes public figures better than this, however well a few of them agree."""
 
 _COUNTED = 8
 """Neighbouring clocks err alike: a series counts as no more points than this."""
 
 _ROUNDS = 30
 
-_LEAST_SPREAD = 0.1
-"""Of the range of a parameter: so few GPUs cannot show that all are alike."""
+_BELIEVED_SD, _BELIEVED_GPUS = 1 / 6, 2
+"""Before any series is seen, parameters are taken to spread by a sixth of their range, as strongly
+as if this many kinds of GPU had shown it: so few cannot show that all are alike."""
 
 _TIME_GRID = (np.linspace(0.0, 3.5, 36), np.linspace(-0.6, 0.6, 41))
 _POWER_GRID = (
     np.linspace(0.2, 1.05, 18),
     np.linspace(0.05, 0.95, 19),
-    np.linspace(-1.0, 1.0, 31),
+    np.linspace(-1.0, 1.0, 41),
 )
 """Where parameters are looked for, in the order of the prior."""
 
@@ -205,25 +228,28 @@ def _learn(
     axes: Sequence[Array],
     shapes_of: Callable[[Sequence[Array]], Shapes],
 ) -> tuple[Normal, ...]:
-    """Return mean and spread of each parameter; that of the last, the turn, has mean 0."""
+    """Return mean and spread of each parameter.
+
+    The mean of the last, the turn, is taken for 0: a curve turns by chance at an edge of its
+    measured clocks, not by nature.
+    """
     grid = [axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")]
     shapes = shapes_of(grid)
     evidence = [_evidence(tail, shapes, axes[-1]) for tail in tails]
-    share = np.array([1 / gpus.count(gpu) for gpu in gpus]) / len(set(gpus))
-    mean = np.array([axis.mean() for axis in axes])
+    kinds = len(set(gpus))
+    share = np.array([1 / gpus.count(gpu) for gpu in gpus]) / kinds
+    believed = np.array([_BELIEVED_SD * np.ptp(axis) for axis in axes])
+    mean, sd = np.array([axis.mean() for axis in axes]), 2 * believed
     mean[-1] = 0.0
-    sd = np.array([np.ptp(axis) / 4 for axis in axes])
     for _ in range(_ROUNDS):
         deviates = [(g - m) / s for g, m, s in zip(grid, mean, sd, strict=True)]
         prior = -0.5 * np.sum(np.square(deviates), axis=0)
-        beliefs = [_normalised(prior + one) for one in evidence]
-        pooled = np.tensordot(share, np.stack(beliefs), axes=1)
-        mean = np.array([pooled @ g for g in grid])
+        pooled = share @ np.stack([_normalised(prior + one) for one in evidence])
+        mean = np.array([pooled @ values for values in grid])
         mean[-1] = 0.0
-        spread = [np.sqrt(pooled @ (g - m) ** 2) for g, m in zip(grid, mean, strict=True)]
-        sd = np.maximum(spread, [_LEAST_SPREAD * np.ptp(axis) for axis in axes])
-    kinds = len(set(gpus))
-    sd = sd * np.sqrt((kinds + 1) / (kinds - 1))
+        second = np.array([pooled @ (g - m) ** 2 for g, m in zip(grid, mean, strict=True)])
+        sd = np.sqrt((kinds * second + _BELIEVED_GPUS * believed**2) / (kinds + _BELIEVED_GPUS))
+    sd = sd * np.sqrt((kinds + 1) / kinds)
     return tuple(Normal(_rounded(m), _rounded(s)) for m, s in zip(mean, sd, strict=True))
 
 

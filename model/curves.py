@@ -117,6 +117,10 @@ class Curves:
         low, high = self.domain.sm_mhz
         return (low if self.below is None else self.below.edge_mhz), high
 
+    def as_measured(self) -> "Curves":
+        """Return the curves as far as they were measured."""
+        return replace(self, domain=replace(self.domain, sm_mhz=self.measured_mhz), below=None)
+
     @property
     def power_varies(self) -> bool:
         """Whether power depends on the step."""

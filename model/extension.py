@@ -61,22 +61,33 @@ class Extension:
 
 def extended_value(form: FittedForm, at: Inputs, edge_mhz: float, shapes: Shapes) -> Array:
     """Return the form's value at ``at``, below the edge by the mean of ``shapes``; shape (n,)."""
-    mean, _ = _log_value(form, form.theta, at, edge_mhz, shapes)
-    return form.scale * np.exp(mean)
+    edge = edge_mhz / form.reference_mhz
+    inside = form.value(replace(at, clock=np.maximum(at.clock, edge)))
+    if np.all(at.clock >= edge):
+        return inside
+    factor, _ = _log_factor(form, form.theta, at, edge_mhz, shapes)
+    return inside * np.exp(factor)
 
 
 def extended_sd(form: FittedForm, at: Inputs, edge_mhz: float, shapes: Shapes) -> Array:
     """Return the standard error of log(value) due to coefficients, scale and shape, shape (n,)."""
-    _, spread = _log_value(form, form.theta, at, edge_mhz, shapes)
+    edge = edge_mhz / form.reference_mhz
+    if np.all(at.clock >= edge):
+        return form.relative_sd(at)
+    inside = np.maximum(at.clock, edge)
+    _, spread = _log_factor(form, form.theta, at, edge_mhz, shapes)
+
+    def log_value(theta: Array) -> Array:
+        factor, _ = _log_factor(form, theta, at, edge_mhz, shapes)
+        return _log_at(form, theta, at, inside) + factor
+
     slopes = []
-    for index, value in enumerate(form.theta):
-        step = 1e-6 * max(abs(float(value)), 1e-9)
+    for index, value in enumerate(form.theta.tolist()):
+        step = 1e-6 * max(abs(value), 1e-9)
         up, down = form.theta.copy(), form.theta.copy()
         up[index] += step
         down[index] -= step
-        higher, _ = _log_value(form, up, at, edge_mhz, shapes)
-        lower, _ = _log_value(form, down, at, edge_mhz, shapes)
-        slopes.append((higher - lower) / (2 * step))
+        slopes.append((log_value(up) - log_value(down)) / (2 * step))
     gradient = np.stack(slopes, axis=-1)
     variance = np.einsum("...i,ij,...j->...", gradient, form.covariance_matrix, gradient)
     return np.asarray(np.sqrt(np.maximum(variance, 0) + form.scale_sd**2 + spread**2))
@@ -91,20 +102,17 @@ def edge_elasticity(form: FittedForm, theta: Array, at: Inputs, edge_mhz: float)
     return np.asarray(np.abs(high - low) / np.log1p(_RISE))
 
 
-def _log_value(
+def _log_factor(
     form: FittedForm, theta: Array, at: Inputs, edge_mhz: float, shapes: Shapes
 ) -> tuple[Array, Array]:
-    """Return the mean log of the form over ``shapes`` and its standard deviation."""
+    """Return the mean over ``shapes`` of log(value / value at the edge), and its spread."""
     edge = edge_mhz / form.reference_mhz
-    level = _log_at(form, theta, at, np.maximum(at.clock, edge))
-    if np.all(at.clock >= edge):
-        return level, np.zeros_like(level)
     elasticity = edge_elasticity(form, theta, at, edge_mhz)
     y, elasticity = np.broadcast_arrays(np.minimum(at.clock / edge, 1.0), elasticity)
     factors = shapes.log_factor(elasticity, edge, y)
     mean = np.tensordot(shapes.weight, factors, axes=1)
     spread = np.tensordot(shapes.weight, (factors - mean) ** 2, axes=1)
-    return level + mean, np.sqrt(spread)
+    return mean, np.sqrt(spread)
 
 
 def _log_at(form: FittedForm, theta: Array, at: Inputs, clock: Array) -> Array:
