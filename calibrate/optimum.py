@@ -17,12 +17,9 @@ from calibrate.public_clocks import ClockSeries
 from model.beyond import is_transferred
 from model.calibration import Calibration
 from model.curves import Curves
-from model.fitted import FittedForm, Normals
-from model.fitting import Series, fit_best
-from model.forms import FORMS
-from model.optimum import DRAWS, Optimum, draws_of, least_energy
-from model.shape import Inputs
-from model.work import Array, Phase, Work
+from model.optimum import Optimum, draws_of, least_energy
+from model.work import Phase, Work
+from phasewatt.errors import BadTable
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,14 @@ def optima(calibration: Calibration, phase: Phase) -> tuple[StepOptimum, ...]:
 
 
 def public_optima(series: Sequence[ClockSeries]) -> tuple[PublicOptimum, ...]:
-    """Return the clock of least energy of each series, by forms fitted to all of its clocks."""
+    """Return the clock of least energy of each series, by a curve through all of its clocks.
+
+    Raises:
+        BadTable: a series has fewer than five clocks.
+    """
+    for one in series:
+        if one.sm_mhz.size < _DEGREES[-1][0]:
+            raise BadTable(f"{one.gpu} {one.name}: expected at least {_DEGREES[-1][0]} clocks")
     return tuple(_public(one) for one in series)
 
 
@@ -170,32 +174,33 @@ _STEP_MHZ = 15.0
 """Distance between the SM clocks that NVIDIA drivers list."""
 
 
+_DEGREES = ((16, 4), (8, 3), (5, 2))
+"""Points from which on log energy is a polynomial of this degree in log clock."""
+
+
 def _public(series: ClockSeries) -> PublicOptimum:
-    work = Work.decode(np.ones_like(series.sm_mhz), 1.0)
-    time, power = (
-        fit_best([FORMS[name]], Series(Phase.DECODE, series.sm_mhz, work, target))
-        for name, target in (("p-norm", series.time_s), ("voltage-knee", series.power_w))
-    )
+    """Return the least of a polynomial in log clock, fitted to log energy at all clocks.
+
+    The interval is over draws of its coefficients (Student's t), as the residuals leave them.
+    """
+    log_mhz = np.log(series.sm_mhz / series.sm_mhz.max())
+    degree = next(d for fewest, d in _DEGREES if series.sm_mhz.size >= fewest)
+    powers = np.vander(log_mhz, degree + 1)
+    log_j = np.log(series.time_s * series.power_w)
+    found = np.linalg.lstsq(powers, log_j, rcond=None)[0]
+    spare = log_mhz.size - degree - 1
+    variance = float(np.sum((log_j - powers @ found) ** 2)) / spare
+    root = np.linalg.cholesky(variance * np.linalg.inv(powers.T @ powers))
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((_PUBLIC_DRAWS, degree + 1))
+    z *= np.sqrt(spare / rng.chisquare(spare, (_PUBLIC_DRAWS, 1)))
     low_mhz, high_mhz = float(series.sm_mhz[0]), float(series.sm_mhz[-1])
     clocks = np.arange(low_mhz, high_mhz + 1e-6, _STEP_MHZ)
-    rng = np.random.default_rng(0)
-    normals = [Normals(rng) for _ in range(DRAWS)]
-    drawn = [_best(time.drawn(normal), power.drawn(normal), clocks) for normal in normals]
+    grid = np.vander(np.log(clocks / series.sm_mhz.max()), degree + 1)
+    drawn = clocks[np.argmin(grid @ (found + z @ root.T).T, axis=0)]
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return PublicOptimum(
-        series.gpu,
-        series.name,
-        _best(time, power, clocks),
-        float(low),
-        float(high),
-        low_mhz,
-        high_mhz,
-    )
+    best = float(clocks[int(np.argmin(grid @ found))])
+    return PublicOptimum(series.gpu, series.name, best, float(low), float(high), low_mhz, high_mhz)
 
 
-def _best(time: FittedForm, power: FittedForm, clocks: Array) -> float:
-    values = []
-    for form in (time, power):
-        work = Work.decode(np.ones_like(clocks), 1.0)
-        values.append(form.value(Inputs(clocks / form.reference_mhz, work, Phase.DECODE, {})))
-    return float(clocks[int(np.argmin(values[0] * values[1]))])
+_PUBLIC_DRAWS = 1000

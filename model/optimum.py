@@ -15,7 +15,7 @@ from model.gpu import Gpu
 from model.work import Array, Work
 from phasewatt.errors import OutOfRange
 
-DRAWS = 200
+DRAWS = 100
 """Draws behind each interval."""
 
 
