@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## Set up on a fresh machine, then replay the shipped 
 	  --policy min-energy --output $(OUT)
 
 test: $(VENV)/.installed-dev  ## Set up on a fresh machine, then run the test suite
-	$(BIN)/python -m pytest -n 2 --ignore tests/torchbench
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/torchbench
 
 # A torch built for the CPU is enough; where PyPI would send CUDA's libraries along, set
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.

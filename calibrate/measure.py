@@ -186,6 +186,11 @@ def measure_idle(sampler: Sampler, clock: Clock, duration_s: float = 3.0) -> Win
 
 
 PILOT_STEPS = 3
+PILOT_SCATTER = 0.05
+PILOT_S = 0.4
+"""A pilot of few steps, and what is run instead where they differ by more than that from the
+fastest: too short a loop is run again from its start."""
+
 MIN_STEPS = 5
 BATCHES = 10
 """Batches of consecutive steps whose means give the error of a mean of correlated steps."""
@@ -222,7 +227,7 @@ def _measure(
 ) -> Measurement:
     started_s = clock.now_s()
     run(1)
-    round_s = float(np.median(run(PILOT_STEPS)[:, :2].sum(axis=1)))
+    round_s = _round_s(run, PILOT_STEPS)
     repeats: list[_Repeat] = []
     settle_s = plan.settle_s
     for _ in range(plan.max_repeats):
@@ -240,6 +245,14 @@ def _measure(
     steady = any(repeat.steady for repeat in repeats)
     kept = [repeat for repeat in repeats if repeat.steady or not steady]
     return _report(kept, gpu, point, gemms_per_step, requested_sm_mhz, started_s)
+
+
+def _round_s(run: _Run, steps: int) -> float:
+    """Return how long a round lasts in s, from more of them where few say little."""
+    rounds_s = run(steps)[:, :2].sum(axis=1)
+    if steps == PILOT_STEPS and np.ptp(rounds_s) > PILOT_SCATTER * rounds_s.min():
+        return _round_s(run, math.ceil(PILOT_S / float(np.median(rounds_s))) + PILOT_STEPS + 1)
+    return float(np.median(rounds_s))
 
 
 def _repeat(

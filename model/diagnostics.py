@@ -4,8 +4,6 @@ In: relative residuals in order of the clock. Out: :class:`model.curves.Diagnost
 """
 
 import numpy as np
-from statsmodels.stats.diagnostic import het_breuschpagan
-from statsmodels.stats.stattools import durbin_watson, jarque_bera
 
 from model.fitted import Diagnostics
 from model.work import Array
@@ -22,6 +20,10 @@ def diagnose(residuals: Array, clock: Array) -> Diagnostics:
 
     Residuals that are all zero, or fewer than eight, leave the tests undefined (None).
     """
+    # A second that what ends before it fits anything need not wait for.
+    from statsmodels.stats.diagnostic import het_breuschpagan
+    from statsmodels.stats.stattools import durbin_watson, jarque_bera
+
     order = np.argsort(clock, kind="stable")
     ordered = residuals[order]
     if ordered.size < _FEWEST_POINTS or not np.any(np.abs(ordered) > 1e-12):

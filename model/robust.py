@@ -159,15 +159,21 @@ def _row_sd(problem: Problem, theta: Array) -> Array:
 
 def _scattered(residuals: Array, error: Array) -> Array:
     def spread(scatter: float) -> float:
-        return 1.4826 * float(np.median(np.abs(residuals) / np.hypot(error, scatter)))
+        return 1.4826 * _median(np.abs(residuals) / np.hypot(error, scatter))
 
-    low, high = 1e-9, max(1.4826 * float(np.median(np.abs(residuals))), 2e-9)
+    low, high = 1e-9, max(1.4826 * _median(np.abs(residuals)), 2e-9)
     if np.all(error > 0) and spread(low) <= 1:
         return error
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if spread(middle) > 1 else (low, middle)
     return np.asarray(np.hypot(error, high))
+
+
+def _median(values: Array) -> float:
+    """Return what np.median does, which takes five times as long to look for NaN in few rows."""
+    ordered = np.sort(values)
+    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
 
 
 def _biweight(standardised: Array) -> Array:

@@ -4,7 +4,6 @@ In: expected joules, and as far as they are known outcomes, predictions, confide
 Out: :class:`Sight`, which every selection reads, and :class:`Choice`, which it returns.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,6 +35,14 @@ class Predictions(Protocol):
         ...
 
 
+class TextFeatures(Protocol):
+    """The paper's features of the queries' text."""
+
+    def column(self, name: str) -> Array:
+        """Return one feature of all queries, shape (n,)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sight:
     """Queries as a selection sees them, before any is served.
@@ -50,8 +57,8 @@ class Sight:
         confidence: what each model says of its own answer, shape (n, models), NaN where unknown.
             A cascade may look at the small model's once that has answered.
         predictions: what the text tells; None without text or predictor.
-        features: the paper's features by name, each of shape (n,), among them entity_density in
-            0..1 and causal_question_score in %; None without text.
+        features: the paper's features, among them entity_density in 0..1 and
+            causal_question_score in %; None without text.
         seed: of every draw.
     """
 
@@ -60,7 +67,7 @@ class Sight:
     quality: Array | None = None
     confidence: Array | None = None
     predictions: Predictions | None = None
-    features: Mapping[str, Array] | None = None
+    features: TextFeatures | None = None
     seed: int = 0
 
     @property

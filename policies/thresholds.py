@@ -172,8 +172,8 @@ class Rule:
         if sight.features is None:
             raise BadPolicy(f"policy {self.name}: needs the queries' text: the trace has none")
         small, large = self.pair.columns(sight)
-        easy = (sight.features["entity_density"] < self.entity) & (
-            sight.features["causal_question_score"] < 100 * self.causal
+        easy = (sight.features.column("entity_density") < self.entity) & (
+            sight.features.column("causal_question_score") < 100 * self.causal
         )
         return Choice.once(np.where(easy, small, large))
 

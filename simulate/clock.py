@@ -3,12 +3,10 @@
 In: clocks that steps ask for. Out: stalls on the meter, the joules that they take, the time after.
 """
 
-import numpy as np
-
 from simulate.fleet import Fleet
-from simulate.meter import Meter, State
+from simulate.meter import Ledger, State
 
-_IDLE, _SWITCHING = int(State.IDLE), int(State.SWITCHING)
+_SWITCHING = int(State.SWITCHING)
 
 
 class Clock:
@@ -19,13 +17,13 @@ class Clock:
     runs anything tells.
     """
 
-    def __init__(self, number: int, fleet: Fleet, meter: Meter) -> None:
+    def __init__(self, number: int, fleet: Fleet, ledger: Ledger) -> None:
         self.set_mhz = fleet.idle_mhz
-        self.may_change_s = -np.inf
+        self.may_change_s = float("-inf")
         self.power_before_w = fleet.idle_power_w
         self._number = number
         self._fleet = fleet
-        self._record = meter.add
+        self._record = ledger.add
 
     def switch(
         self, wanted_mhz: float, held_mhz: float, power_after_w: float, at_s: float
@@ -40,14 +38,6 @@ class Clock:
             self._record(self._number, _SWITCHING, at_s, stall_s, held_mhz, watts)
         self.may_change_s = at_s + stall_s + self._fleet.min_dwell_s
         return stall_s * watts, at_s + stall_s
-
-    def idle(self, from_s: float, until_s: float) -> float:
-        """Record that there is nothing to do; return the later of both times."""
-        if until_s <= from_s:
-            return from_s
-        idle_w = self._fleet.idle_power_w
-        self._record(self._number, _IDLE, from_s, until_s - from_s, np.nan, idle_w)
-        return until_s
 
     def rest(self, at_s: float, more_to_come: bool) -> float:
         """Fall idle, at the idle clock if that may be; return when the replica can serve again."""

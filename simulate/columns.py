@@ -15,7 +15,7 @@ View: TypeAlias = "memoryview[float]"
 
 
 class Views(NamedTuple):
-    """Every query, as replicas write it: seconds and joules of the attempt that is under way."""
+    """Every query, as replicas write it: what the last attempt took, and what others wasted."""
 
     start_s: View
     first_token_s: View
@@ -24,6 +24,20 @@ class Views(NamedTuple):
     decode_j: View
     switching_j: View
     found_tokens: View
+    wasted_j: View
+
+    def waste(self, query: int, energy_j: float, prefilled: bool = False) -> None:
+        """Let the attempt at ``query``, which took ``energy_j``, have been in vain.
+
+        Where it came ``prefilled``, its first token stays.
+        """
+        self.wasted_j[query] += energy_j
+        nan = float("nan")
+        self.start_s[query] = self.finish_s[query] = nan
+        if not prefilled:
+            self.first_token_s[query] = nan
+        for column in (self.prefill_j, self.decode_j, self.switching_j, self.found_tokens):
+            column[query] = 0.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class Columns:
     decode_j: Array
     switching_j: Array
     found_tokens: Array
+    wasted_j: Array
 
     @staticmethod
     def of(queries: int, first_token_s: Array | None = None) -> "Columns":
@@ -44,7 +59,7 @@ class Columns:
         times = [np.full(queries, np.nan) for _ in range(3)]
         if first_token_s is not None:
             times[1] = first_token_s.copy()
-        return Columns(*times, *(np.zeros(queries) for _ in range(4)))
+        return Columns(*times, *(np.zeros(queries) for _ in range(5)))
 
     def views(self) -> Views:
         """Return views through which the columns are written."""

@@ -13,10 +13,23 @@ import scipy
 from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption
+from simulate.answers import answers_of
 from simulate.coverage import warnings_of
-from simulate.metrics import Metrics, Percentiles, measure
+from simulate.groups import (
+    Group,
+    PreparedFleet,
+    drawn_of,
+    groups_of,
+    models_of,
+    prepare_fleet,
+    redrawn_fleet,
+    run_fleet,
+    sizes_of,
+)
+from simulate.metrics import Metrics, measure, percentiles
 from simulate.outcome import Outcome
-from simulate.prepare import Prepared, fleet_size, prepare, queries_of, redrawn, run
+from simulate.prepare import Prepared, queries_of
+from simulate.quality import Quality, quality_of, quality_warnings
 from simulate.scenario import Scenario
 from simulate.serving import Queries
 from traces import Trace
@@ -39,32 +52,47 @@ class PolicyResult:
     """One policy's run.
 
     Attributes:
-        prepared: the policy as it was made ready: model, clocks, curves.
+        fleet: the policy as it was made ready for each group.
         outcome: what happened.
         metrics: its totals.
+        quality: of the answers that it gave.
         energy_j: the fleet's energy with interval.
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
     """
 
-    prepared: Prepared
+    fleet: PreparedFleet
     outcome: Outcome
     metrics: Metrics
+    quality: Quality
     energy_j: Estimate
     saving: Estimate
     latency_change: dict[str, Estimate]
 
+    @property
+    def prepared(self) -> Prepared:
+        """The policy as it was made ready for the first group: model, clocks, curves."""
+        return self.fleet.groups[0]
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """All policies on one trace; the first result is the baseline's."""
+    """All policies on one trace; the first result is the baseline's.
+
+    ``replicas`` are those of all ``groups``.
+    """
 
     scenario: Scenario
     trace: Trace
-    calibration: Calibration
+    groups: tuple[Group, ...]
     replicas: int
     results: tuple[PolicyResult, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of the first group."""
+        return self.groups[0].calibration
 
 
 def compare(
@@ -75,7 +103,8 @@ def compare(
 ) -> Comparison:
     """Replay ``trace`` under the baseline and every policy of ``scenario``.
 
-    Every policy meets the same arrivals on the same number of replicas. Each draw of coefficients
+    Every policy meets the same arrivals on the same number of replicas; ``calibration`` is that of
+    every group that names no other. Each draw of coefficients
     is shared by all policies, so that savings are differences within one draw.
 
     Raises:
@@ -83,17 +112,21 @@ def compare(
     """
     names = list(dict.fromkeys((scenario.baseline, *scenario.policies)))
     queries = queries_of(trace, scenario.arrivals)
-    prepared = [prepare(name, scenario, calibration, queries) for name in names]
-    replicas = fleet_size(prepared, scenario, queries)
-    outcomes = [run(p, scenario, queries, replicas, advance) for p in prepared]
+    groups = groups_of(scenario, calibration)
+    answers = answers_of(trace, scenario, models_of(groups))
+    fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
+    sizes = sizes_of(groups, fleets, queries)
+    outcomes = [run_fleet(fleet, groups, queries, sizes, advance) for fleet in fleets]
     metrics = [measure(outcome, scenario.slo) for outcome in outcomes]
-    draws = _draws(prepared, calibration, scenario, queries, replicas, advance)
-    nominal = [_figures(m) for m in metrics]
+    qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
+    draws = _draws(fleets, groups, scenario, queries, sizes, advance)
+    nominal = [_figures(outcome) for outcome in outcomes]
     results = tuple(
         PolicyResult(
-            prepared[i],
+            fleets[i],
             outcomes[i],
             metrics[i],
+            qualities[i],
             _estimate(nominal[i]["energy_j"], draws[i]["energy_j"]),
             _estimate(
                 1 - nominal[i]["energy_j"] / nominal[0]["energy_j"],
@@ -112,10 +145,13 @@ def compare(
     return Comparison(
         scenario,
         trace,
-        calibration,
-        replicas,
+        groups,
+        sum(sizes),
         results,
-        tuple(warnings_of(trace, calibration, scenario, [r.outcome for r in results], prepared)),
+        (
+            *warnings_of(trace, groups, scenario, outcomes, fleets),
+            *quality_warnings(answers, [fleet.selected for fleet in fleets], qualities),
+        ),
     )
 
 
@@ -129,6 +165,7 @@ def require_sensible(scenario: Scenario) -> None:
     """Raise :class:`BadOption` for numbers that no scenario can have."""
     for name, value, least in (
         ("--replicas", scenario.replicas, 1),
+        ("--queue-limit", scenario.queue_limit, 1),
         ("--switch-latency", scenario.switch_latency_s, 0),
         ("--min-dwell", scenario.min_dwell_s, 0),
         ("--idle-power-w", scenario.idle_power_w, 0),
@@ -143,27 +180,28 @@ def require_sensible(scenario: Scenario) -> None:
 
 
 def _draws(
-    prepared: list[Prepared],
-    calibration: Calibration,
+    fleets: list[PreparedFleet],
+    groups: tuple[Group, ...],
     scenario: Scenario,
     queries: Queries,
-    replicas: int,
+    sizes: tuple[int, ...],
     advance: Callable[[int], None],
 ) -> list[dict[str, Array]]:
-    found: list[list[dict[str, float]]] = [[] for _ in prepared]
+    found: list[list[dict[str, float]]] = [[] for _ in fleets]
     for draw in range(scenario.draws):
-        drawn = calibration.drawn(np.random.default_rng([scenario.seed, draw]))
-        for rows, policy in zip(found, prepared, strict=True):
-            other = redrawn(policy, drawn, scenario.engine, queries)
-            rows.append(_figures(measure(run(other, scenario, queries, replicas, advance))))
+        drawn = drawn_of(groups, scenario.seed, draw)
+        for rows, fleet in zip(found, fleets, strict=True):
+            other = redrawn_fleet(fleet, groups, drawn)
+            rows.append(_figures(run_fleet(other, groups, queries, sizes, advance)))
     keys = _figure_keys(found)
     return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]
 
 
-def _figures(metrics: Metrics) -> dict[str, float]:
-    figures = {"energy_j": metrics.energy_j}
+def _figures(outcome: Outcome) -> dict[str, float]:
+    """Return what draws are compared by; the peaks of power take a tenth as long as a replay."""
+    figures = {"energy_j": outcome.energy_j}
     for latency in LATENCIES:
-        values: Percentiles = getattr(metrics, latency)
+        values = percentiles(getattr(outcome, f"{latency}_s"))
         for quantile in QUANTILES:
             value = getattr(values, f"{quantile}_s")
             if value is not None:

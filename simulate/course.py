@@ -13,23 +13,19 @@ from numpy.typing import NDArray
 
 from model.work import Array
 from simulate.columns import View, view_of
-from simulate.meter import Meter
+from simulate.fleet import Fleet
+from simulate.meter import Ledger, Meter
+from simulate.roster import Managed, Roster
 from simulate.routing import Pool, Router
 
 _ADVANCE_EVERY = 1000
 
 
-class Replica(Protocol):
+class Replica(Managed, Protocol):
     """A replica, as far as a run knows it; ``free_s`` is when it is done with what it has begun."""
-
-    free_s: float
 
     def take(self, query: int, at_s: float) -> None:
         """Serve ``query``, which is given to it at ``at_s``, after those that wait."""
-        ...
-
-    def idle_until(self, end_s: float) -> None:
-        """Record that the replica has nothing to do until ``end_s``."""
         ...
 
 
@@ -37,28 +33,81 @@ class Course:
     """What the replicas of one run share, and how far the run has got.
 
     ``outstanding`` holds, for each replica, how many queries it was given and has not finished;
-    ``to_arrive`` and ``finished`` count queries of the whole run.
+    ``to_arrive`` and ``finished`` count queries of the whole run, ``losses`` how often each was
+    lost with a replica that broke. ``failed`` are those that were lost once too often.
     """
 
     def __init__(
-        self, arrival_s: Array, replicas: int, advance: Callable[[int], None] = lambda _n: None
+        self,
+        arrival_s: Array,
+        fleets: Sequence[Fleet],
+        advance: Callable[[int], None] = lambda _n: None,
     ) -> None:
         self.environment = simpy.Environment()
         self.arrival_s: View = view_of(arrival_s)
         self.meter = Meter()
-        self.outstanding = [0] * replicas
+        self.ledgers = [
+            Ledger(self.meter, breaks=fleet.faults is not None)
+            for fleet in fleets
+            for _ in range(fleet.replicas)
+        ]
+        self.outstanding = [0] * len(self.ledgers)
+        self.losses = [0] * arrival_s.size
+        self.failed: list[int] = []
         self.to_arrive = arrival_s.size
         self.finished = 0
+        self._fleets = fleets
         self._advance = advance
+        self._roster: Roster | None = None
+        self._pending: list[int] = []
         self._served_by = np.zeros(arrival_s.size, dtype=np.int32)
         self._chosen_of = self._served_by.data
 
-    def finish(self, query: int, number: int) -> None:
-        """Count ``query`` as done by replica ``number``."""
+    @property
+    def done(self) -> bool:
+        """Whether every query is done: served, rejected or failed."""
+        return self.finished == len(self.arrival_s)
+
+    def finish(self, query: int, number: int, at_s: float | None) -> None:
+        """Count ``query`` as done by replica ``number`` at ``at_s``; None: it was rejected."""
         self.outstanding[number] -= 1
         self._router.took(query, number)
+        self._count_done()
+        if self._roster is not None and at_s is not None and not self.outstanding[number]:
+            self._roster.idle(number, at_s)
+
+    def lost(self, query: int, number: int, at_s: float) -> None:
+        """Route ``query`` anew, which replica ``number`` had when it broke, unless once too often.
+
+        Retries are limited as the first group says.
+        """
+        self.outstanding[number] -= 1
+        self._router.took(query, number)
+        self.losses[query] += 1
+        faults = self._fleets[0].faults
+        limit = None if faults is None else faults.retries
+        if limit is not None and self.losses[query] > limit:
+            self.failed.append(query)
+            self._count_done()
+        else:
+            self._route(query, at_s)
+
+    def route_pending(self, at_s: float) -> None:
+        """Route the queries that found no replica up."""
+        pending, self._pending = self._pending, []
+        for query in pending:
+            self._route(query, at_s)
+
+    def close(self, end_s: float) -> None:
+        """Let all replicas rest until ``end_s``, now that every query is done."""
+        if self._roster is not None:
+            self._roster.close()
+        for replica in self._replicas:
+            replica.idle_until(end_s)
+
+    def _count_done(self) -> None:
         self.finished += 1
-        if self.finished % _ADVANCE_EVERY == 0 or self.finished == len(self.arrival_s):
+        if self.finished % _ADVANCE_EVERY == 0 or self.done:
             self._advance((self.finished - 1) % _ADVANCE_EVERY + 1)
 
     def run(
@@ -75,6 +124,9 @@ class Course:
         self._replicas, self._router = replicas, router
         self._pools = pools
         self._pool_of = None if pool_of is None else pool_of.tolist()
+        if any(fleet.scaling or fleet.faults for fleet in self._fleets):
+            self._roster = Roster(self, self._fleets, replicas, self.ledgers, pools)
+            self._roster.begin()
         self.environment.process(self._arrivals())
         self.environment.run()
         return self._served_by
@@ -96,8 +148,13 @@ class Course:
 
     def _route(self, query: int, at_s: float) -> None:
         pool = self._pools[0 if self._pool_of is None else self._pool_of[query]]
-        chosen = self._router.choose(query, pool)
+        if not pool.up:
+            self._pending.append(query)
+            return
+        chosen = self._router.choose(query, pool, at_s)
         self._chosen_of[query] = chosen
         self.outstanding[chosen] += 1
         self._router.gave(query, chosen)
         self._replicas[chosen].take(query, at_s)
+        if self._roster is not None:
+            self._roster.given(chosen, at_s)

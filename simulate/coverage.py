@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from model.calibration import Calibration
 from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
+from simulate.availability import SLEEP_SHARE, START_UP_S, WAKE_S
 from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
-from simulate.meter import State
+from simulate.groups import Group, PreparedFleet
+from simulate.meter import SERVING, State
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
@@ -25,18 +26,16 @@ _WAITING = 0.1
 
 def warnings_of(
     trace: Trace,
-    calibration: Calibration,
+    groups: Sequence[Group],
     scenario: Scenario,
     outcomes: Sequence[Outcome],
-    prepared: Sequence[Prepared],
+    fleets: Sequence[PreparedFleet],
 ) -> Iterator[str]:
     """Yield what a reader of the results must know, one sentence each."""
-    seen: set[str] = set()
-    for run in prepared:
-        if run.model not in seen:
-            seen.add(run.model)
-            yield from _extrapolations(trace, run)
-    yield from _assumptions(calibration, scenario, prepared)
+    prepared = [ready for fleet in fleets for ready in fleet.groups]
+    yield from dict.fromkeys(line for ready in prepared for line in _extrapolations(trace, ready))
+    yield from dict.fromkeys(line for group in groups for line in _of_gpu(group, scenario))
+    yield from _assumptions(groups, scenario, prepared)
     if trace.source.skipped_rows:
         yield f"trace: {trace.source.skipped_rows} broken rows were skipped"
     first_s, last_s = float(trace.arrival_s[0]), float(trace.arrival_s[-1])
@@ -45,9 +44,9 @@ def warnings_of(
             f"the first request arrives at {first_s:,.0f} s and the fleet idles until then: "
             "leave that out with --window"
         )
-    for outcome, run in zip(outcomes, prepared, strict=True):
-        yield from _transferred(outcome, run)
-        yield from _batches(outcome, run)
+    for outcome, fleet in zip(outcomes, fleets, strict=True):
+        yield from _transferred(outcome, fleet)
+        yield from _batches(outcome, fleet)
     for outcome in outcomes:
         if is_saturated(outcome, scenario):
             yield (
@@ -72,7 +71,7 @@ def busy_share(outcome: Outcome) -> float:
     if last_s <= first_s:
         return 1.0
     intervals = outcome.replayed.intervals
-    idle = intervals.state == State.IDLE
+    idle = ~np.isin(intervals.state, [int(state) for state in SERVING])
     starts_s = intervals.start_s[idle]
     ends_s = starts_s + intervals.duration_s[idle]
     idle_s = np.maximum(np.minimum(ends_s, last_s) - np.maximum(starts_s, first_s), 0).sum()
@@ -100,22 +99,26 @@ def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:
             )
 
 
-def _transferred(outcome: Outcome, run: Prepared) -> Iterator[str]:
+def _transferred(outcome: Outcome, fleet: PreparedFleet) -> Iterator[str]:
     intervals = outcome.replayed.intervals
-    energy_j = intervals.duration_s * intervals.power_w
-    below_j, edges = 0.0, []
-    for phase, states in _STATES_OF.items():
-        lowest_mhz = run.curves[phase].measured_mhz[0]
-        here = np.isin(intervals.state, states) & (intervals.sm_mhz < lowest_mhz - _CLOCK_MHZ)
-        if np.any(here):
-            below_j += float(energy_j[here].sum())
-            edges.append(f"{lowest_mhz:,.0f} MHz in {phase}")
-    if edges:
-        yield (
-            f"transferred: under {outcome.policy}, {below_j / float(energy_j.sum()):.0%} of energy "
-            f"was drawn at clocks below those at which {run.model} was measured (from "
-            f"{', '.join(edges)}): there curves go on as those of public GPUs do"
-        )
+    group = outcome.group_of_replica[intervals.replica]
+    for index, run in enumerate(fleet.groups):
+        below = np.zeros(group.size, dtype=np.bool_)
+        edges = []
+        for phase, states in _STATES_OF.items():
+            lowest_mhz = run.curves[phase].measured_mhz[0]
+            here = (group == index) & (intervals.sm_mhz < lowest_mhz - _CLOCK_MHZ)
+            here &= np.isin(intervals.state, states)
+            if np.any(here):
+                below |= here
+                edges.append(f"{lowest_mhz:,.0f} MHz in {phase}")
+        if edges:
+            share = float(intervals.energy_j[below].sum() / intervals.energy_j.sum())
+            yield (
+                f"transferred: under {outcome.policy}, {share:.0%} of energy was drawn at clocks "
+                f"below those at which {run.model} was measured (from {', '.join(edges)}): there "
+                "curves go on as those of public GPUs do"
+            )
 
 
 _STATES_OF = {Phase.PREFILL: [State.PREFILL, State.MIXED], Phase.DECODE: [State.DECODE]}
@@ -125,35 +128,59 @@ _CLOCK_MHZ = 0.5
 """Clocks this near are one: runs of steps have their mean."""
 
 
-def _assumptions(
-    calibration: Calibration, scenario: Scenario, prepared: Sequence[Prepared]
-) -> Iterator[str]:
-    gpu = calibration.gpu
+def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
+    gpu = group.calibration.gpu
     origin = gpu.origins.get("idle_power_w")
     if scenario.idle_power_w is not None:
         yield f"assumed: idle power of {scenario.idle_power_w:g} W, as given"
     elif gpu.idle_power_w is not None and origin is not None and origin.kind is Kind.ASSUMED:
         yield f"assumed: idle power of {gpu.idle_power_w:g} W ({origin.source})"
+
+
+def _assumptions(
+    groups: Sequence[Group], scenario: Scenario, prepared: Sequence[Prepared]
+) -> Iterator[str]:
     switching = any(p.asked_mhz[Phase.PREFILL] != p.asked_mhz[Phase.DECODE] for p in prepared)
     if switching and scenario.switch_latency_s == SWITCH_LATENCY_S:
         yield (
             f"assumed: a clock switch stalls its replica for {1e3 * SWITCH_LATENCY_S:g} ms "
             "(--switch-latency)"
         )
+    yield from _availability(scenario)
     batching = scenario.batching
     if isinstance(batching, Disaggregated) and batching.link_gb_per_s == LINK_GB_PER_S:
         yield f"assumed: a link of {LINK_GB_PER_S:g} GB/s between both pools (--link-gb-per-s)"
-    if calibration.provenance.kind is Kind.TWIN:
+    if any(group.calibration.provenance.kind is Kind.TWIN for group in groups):
         yield "the calibration was measured on a simulated GPU (twin), not on hardware"
 
 
-def _batches(outcome: Outcome, run: Prepared) -> Iterator[str]:
+def _availability(scenario: Scenario) -> Iterator[str]:
+    sleep, scaling, faults = scenario.sleep, scenario.scaling, scenario.faults
+    if sleep is not None and sleep.power_w is None:
+        yield (
+            f"assumed: asleep, a replica draws {SLEEP_SHARE:.0%} of its idle power, as an H100 "
+            "does without a CUDA context (--sleep-power-w)"
+        )
+    if sleep is not None and sleep.wake_s == WAKE_S:
+        yield f"assumed: a replica wakes in {WAKE_S:g} s, at idle power (--wake-time)"
+    if scaling is not None:
+        taken = " (--start-up)" if scaling.start_up_s == START_UP_S else ""
+        yield (
+            f"assumed: a replica starts in {scaling.start_up_s:g} s{taken}, at idle power, and "
+            "draws nothing when it is off"
+        )
+    if faults is not None:
+        yield "assumed: a broken replica draws nothing; each breaks at random, on its own"
+
+
+def _batches(outcome: Outcome, fleet: PreparedFleet) -> Iterator[str]:
     batches = outcome.replayed.batches
     if batches is None:
         return
     rejected = int(outcome.replayed.rejected.sum())
     if rejected:
         yield f"{outcome.policy}: {rejected:,} requests were rejected: they do not fit the KV cache"
+    run = min(fleet.groups, key=lambda ready: ready.curves[Phase.DECODE].domain.batch[1])
     most = run.curves[Phase.DECODE].domain.batch[1]
     beyond = batches.gap_tokens > most
     if np.any(beyond):
@@ -162,8 +189,9 @@ def _batches(outcome: Outcome, run: Prepared) -> Iterator[str]:
             f"extrapolated: under {outcome.policy}, {share:.1%} of tokens were decoded in batches "
             f"beyond the {most:,.0f} sequences at which {run.model} was measured"
         )
-    batching = run.batching
-    if isinstance(batching, Continuous | Disaggregated):
+    for run in fleet.groups:
+        if not isinstance(run.batching, Continuous | Disaggregated):
+            continue
         mixed = MixedCurves(run.curves[Phase.PREFILL], run.curves[Phase.DECODE])
         if not mixed.shared:
             yield (

@@ -22,6 +22,7 @@ from simulate.fleet import Fleet
 from simulate.marginal import marginal_joules
 from simulate.meter import State
 from simulate.replay import Batches, Group, Replayed, replay
+from simulate.rest import Rest
 from simulate.routing import Marginal
 from simulate.scheduler import Plan, Progress, Scheduler
 from simulate.service import Lengths
@@ -94,16 +95,16 @@ class BatchEngine:
         prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
         priority = None if lengths.priority is None else lengths.priority.tolist()
         prefixes = None if self.prefilled else lengths.prefixes
-        schedulers = [
-            Scheduler(prompts, outputs, limits, self.prefilled, priority, prefixes)
-            for _ in range(fleet.replicas)
-        ]
+
+        def scheduler() -> Scheduler:
+            return Scheduler(prompts, outputs, limits, self.prefilled, priority, prefixes)
+
         return [
             _Replica(
-                *(first + index, course, fleet, views),
-                *(scheduler, limits, self.prices, asks),
+                *(first + index, course, fleet, views, scheduler),
+                *(limits, self.prices, asks, self.prefilled),
             )
-            for index, scheduler in enumerate(schedulers)
+            for index in range(fleet.replicas)
         ]
 
 
@@ -154,13 +155,17 @@ class _Replica:
         course: Course,
         fleet: Fleet,
         columns: Views,
-        scheduler: Scheduler,
+        new_scheduler: Callable[[], Scheduler],
         limits: Limits,
         prices: StepPrices,
         asks: _Asks,
+        prefilled: bool,
     ) -> None:
         self.free_s = 0.0
-        self.scheduler = scheduler
+        self.scheduler = new_scheduler()
+        self._new_scheduler = new_scheduler
+        self._broken: list[Scheduler] = []
+        self._lost_tokens = 0
         self.gap_s, self.gap_tokens = array("d"), array("q")
         self.steps = 0
         self._number = number
@@ -168,9 +173,16 @@ class _Replica:
         self._columns = columns
         self._prices = prices
         self._asks = asks
-        self._record = course.meter.add
+        self._ledger = course.ledgers[number]
+        self._record = self._ledger.add
+        self.rest = Rest(number, fleet, self._ledger)
         self._limits = limits
-        self._clock = Clock(number, fleet, course.meter)
+        self._fleet = fleet
+        self._prefilled = prefilled
+        self._clock = Clock(number, fleet, self._ledger)
+        self._held: dict[int, None] = {}
+        self._called_s = 0.0
+        self._stall_j = 0.0
         self._run: _Run | None = None
         self._starts_s: float | None = None
         # What a request that decodes has drawn since the run began, if it had decoded all along.
@@ -180,34 +192,61 @@ class _Replica:
     def take(self, query: int, at_s: float) -> None:
         """Let ``query``, given at ``at_s``, wait; or count it as done where it can never run."""
         if not self.scheduler.add(query):
-            self._course.finish(query, self._number)
-        elif self._run is not None:
+            self._course.finish(query, self._number, None)
+            return
+        self._held[query] = None
+        if self._prefilled and self._course.losses[query]:
+            # Its cache was lost with the replica that had it before.
+            self.scheduler.recompute(query)
+            self._last_token_s[query] = self._columns.first_token_s[query]
+        if self._run is not None:
             self._cut(self._run, at_s)
         elif self._starts_s is None:
-            self._starts_s = max(self.free_s, at_s)
-            self._at(self._starts_s, self._start)
+            self._called_s = at_s
+            self._starts_s = self.rest.ready_s(self.free_s, at_s)
+            self._at(self._starts_s, self._start, self._starts_s)
 
     def idle_until(self, end_s: float) -> None:
-        """Record that the replica has nothing to do until ``end_s``."""
-        self.free_s = self._clock.idle(self.free_s, end_s)
+        """Record that the replica rests until ``end_s``."""
+        self.free_s = self.rest.until(self.free_s, end_s)
+
+    def fail(self, at_s: float) -> list[int]:
+        """Break at ``at_s``; return the requests that are lost with it, in ascending order."""
+        while self._run is not None and self.free_s <= at_s:
+            run, self._run = self._run, None
+            since_s = run.start_s + run.since_start_s
+            made = int(np.searchsorted(since_s, at_s, "right"))
+            if made == run.steps:
+                self._complete(run, made)
+                self._next()
+                continue
+            self._break_off(run, made, at_s)
+            break
+        if self._starts_s is not None:
+            self.rest.wake(self.free_s, self._called_s)
+        elif self.free_s < at_s:
+            self.idle_until(at_s)
+        return self._give_up(at_s)
 
     def batches(self) -> Batches:
         """Return its steps, every gap between two tokens, and what became of its KV cache."""
         gap_s, tokens = np.frombuffer(self.gap_s), np.frombuffer(self.gap_tokens, dtype=np.int64)
-        scheduler, blocks = self.scheduler, self._limits.kv_blocks
+        schedulers, blocks = [*self._broken, self.scheduler], self._limits.kv_blocks
         return Batches(
             gap_s=gap_s[tokens > 0],
             gap_tokens=tokens[tokens > 0],
             steps=self.steps,
-            preemptions=scheduler.preemptions,
-            recomputed_tokens=scheduler.recomputed_tokens,
-            kv_blocks_peak=blocks - scheduler.least_free_blocks,
-            kv_blocks_left=blocks - scheduler.free_blocks,
+            preemptions=sum(scheduler.preemptions for scheduler in schedulers),
+            recomputed_tokens=sum(scheduler.recomputed_tokens for scheduler in schedulers),
+            kv_blocks_peak=blocks - min(s.least_free_blocks for s in schedulers),
+            kv_blocks_left=blocks - self.scheduler.free_blocks,
+            lost_tokens=self._lost_tokens,
         )
 
-    def _start(self) -> None:
-        assert self._starts_s is not None
-        self.idle_until(self._starts_s)
+    def _start(self, starts_s: float) -> None:
+        if self._starts_s != starts_s:
+            return  # It has broken since.
+        self.free_s = self.rest.wake(self.free_s, self._called_s)
         self._starts_s = None
         self._next()
 
@@ -246,6 +285,7 @@ class _Replica:
                 asked_mhz, float(priced.sm_mhz[0]), float(priced.power_w[0]), at_s
             )
             stall_s = start_s - at_s
+            self._stall_j = switching_j
             self._charge(plan, switching_j)
             at_s = start_s
         since_s = np.cumsum(priced.time_s)
@@ -272,10 +312,15 @@ class _Replica:
 
     def _finish(self, run: _Run, steps: int) -> None:
         if run is not self._run or steps != run.steps:
-            return  # It has been cut since.
+            return  # It has been cut since, or the replica has broken.
+        self._complete(run, steps)
+        self._next()
+
+    def _complete(self, run: _Run, steps: int) -> None:
+        """Make the first ``steps`` steps of ``run``."""
         step = run.plan.step
         time_s, power_w = run.priced.time_s[:steps], run.priced.power_w[:steps]
-        duration_s = float(run.since_start_s[-1])
+        duration_s = float(run.since_start_s[steps - 1])
         energy_j = float(time_s @ power_w)
         held_mhz = float(time_s @ run.priced.sm_mhz[:steps]) / duration_s
         self._record(
@@ -288,7 +333,39 @@ class _Replica:
         if step.decode_batch:
             self._count_gaps(run, time_s)
         self._conclude(self.scheduler.advance(steps))
-        self._next()
+
+    def _break_off(self, run: _Run, made: int, at_s: float) -> None:
+        """End ``run`` at ``at_s``, when it has made ``made`` of its steps and not the next."""
+        if at_s < run.start_s and run.stall_s > 0:
+            left_s = min(run.start_s - at_s, run.stall_s)
+            self._charge(run.plan, -self._stall_j * left_s / run.stall_s)
+        if made:
+            self._complete(run, made)
+        from_s = max(self.free_s, run.start_s)
+        if at_s > from_s:
+            watts, mhz = float(run.priced.power_w[made]), float(run.priced.sm_mhz[made])
+            self._record(self._number, run.state, from_s, at_s - from_s, mhz, watts)
+            self._share(run.plan, (at_s - from_s) * watts, mhz)
+        self.free_s = at_s
+
+    def _give_up(self, at_s: float) -> list[int]:
+        """Lose all requests and their caches; what they have drawn was in vain."""
+        columns, scheduler = self._columns, self.scheduler
+        for request in scheduler.decoding:
+            self._settle(request, 1)
+        lost = sorted(self._held)
+        for request in lost:
+            self._lost_tokens += scheduler.generated(request)
+            drawn_j = columns.prefill_j[request] + columns.decode_j[request]
+            columns.waste(request, drawn_j + columns.switching_j[request], self._prefilled)
+        self._held.clear()
+        self._last_token_s.clear()
+        self._broken.append(scheduler)
+        self.scheduler = self._new_scheduler()
+        self._clock = Clock(self._number, self._fleet, self._ledger)
+        self._run = self._starts_s = None
+        self.free_s = at_s
+        return lost
 
     def _count_gaps(self, run: _Run, time_s: Array) -> None:
         first, joined, batch = len(self.gap_s), run.plan.joined, run.plan.step.decode_batch
@@ -316,7 +393,8 @@ class _Replica:
         for request in progress.finished:
             columns.finish_s[request] = now_s
             self._settle(request, 1)
-            self._course.finish(request, self._number)
+            del self._held[request]
+            self._course.finish(request, self._number, now_s)
 
     def _settle(self, request: int, sign: int) -> None:
         """Open (-1) or close (1) the account of a request that decodes."""

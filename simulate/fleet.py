@@ -23,6 +23,58 @@ class Routing(StrEnum):
 
 
 @dataclass(frozen=True)
+class Sleep:
+    """An idle replica that falls asleep.
+
+    Attributes:
+        after_s: how long it idles before.
+        power_w: what it draws asleep; None: a share of its idle power.
+        wake_s: how long it takes to wake when it is given a query, at idle power.
+    """
+
+    after_s: float
+    power_w: float | None
+    wake_s: float
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A group whose replicas are started and stopped as it goes.
+
+    Attributes:
+        least: replicas that are kept running.
+        target: queries outstanding for each running replica beyond which another is started; None:
+            as many as it serves together.
+        idle_s: how long a replica has nothing to do before it is stopped.
+        start_up_s: how long one takes from off to serving, at idle power; off, it draws nothing.
+    """
+
+    least: int
+    target: float | None
+    idle_s: float
+    start_up_s: float
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Replicas that break and are repaired, each on its own, whatever it does.
+
+    Attributes:
+        mtbf_s: mean of the exponential time from being repaired to breaking.
+        mttr_s: mean of the exponential time that a repair takes; broken, it draws nothing.
+        retries: how often a query is given to another replica; None: as often as it takes.
+        seed: of both times, the same for every policy.
+        stream: tells fleets apart that are numbered alike.
+    """
+
+    mtbf_s: float
+    mttr_s: float
+    retries: int | None
+    seed: int
+    stream: int = 0
+
+
+@dataclass(frozen=True)
 class Fleet:
     """Replicas of one kind: a model on a GPU.
 
@@ -35,6 +87,9 @@ class Fleet:
         min_dwell_s: how long a clock is kept before it may be changed again.
         queue_limit: queries that power-aware routing lets a replica have; None: as many as it
             serves together.
+        sleep: when idle replicas fall asleep; None: never.
+        scaling: how replicas are started and stopped; None: all are always on.
+        faults: how they break; None: never.
     """
 
     replicas: int
@@ -44,6 +99,9 @@ class Fleet:
     switch_latency_s: float
     min_dwell_s: float
     queue_limit: int | None = None
+    sleep: Sleep | None = None
+    scaling: Scaling | None = None
+    faults: Faults | None = None
 
 
 WINDOWS = 10

@@ -29,7 +29,7 @@ def marginal_joules(
     """
     steps = lengths.decode_steps
     middle = lengths.prompt_tokens + (steps + 1) / 2
-    context = float(np.average(middle, weights=np.maximum(steps, 1)))
+    context = float(np.average(middle, weights=np.maximum(steps, 1))) if steps.size else 0.0
     prompts, decodes = lengths.prompt_tokens.tolist(), steps.tolist()
 
     def cost(step: Step) -> tuple[float, float]:

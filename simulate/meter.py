@@ -21,6 +21,10 @@ class State(IntEnum):
     PREFILL = 2
     DECODE = 3
     MIXED = 4
+    SLEEPING = 5
+    OFF = 6
+    STARTING = 7
+    FAILED = 8
 
     @property
     def label(self) -> str:
@@ -75,6 +79,37 @@ class Meter:
             records["power_w"],
         )
 
+
+class Ledger:
+    """What one replica writes on the meter.
+
+    Where ``breaks``, what is written ahead and lies beyond ``until_s``, when the replica breaks,
+    never happens; ``spent_j`` is then the energy written since it was set to 0.
+    """
+
+    def __init__(self, meter: Meter, breaks: bool) -> None:
+        self.until_s = np.inf
+        self.spent_j = 0.0
+        self._meter = meter
+        self.add = self._add_until if breaks else meter.add
+
+    def _add_until(
+        self,
+        replica: int,
+        state: int,
+        start_s: float,
+        duration_s: float,
+        sm_mhz: float,
+        power_w: float,
+    ) -> None:
+        duration_s = min(duration_s, self.until_s - start_s)
+        if duration_s > 0:
+            self._meter.add(replica, state, start_s, duration_s, sm_mhz, power_w)
+            self.spent_j += duration_s * power_w
+
+
+SERVING = frozenset({State.SWITCHING, State.PREFILL, State.DECODE, State.MIXED})
+"""The states in which a replica has something to do."""
 
 _pack = Struct("=iidddd").pack
 _RECORD = np.dtype(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.work import Array
 from phasewatt.errors import BadOption
-from simulate.meter import Intervals, State
+from simulate.meter import SERVING, Intervals
 from simulate.outcome import Outcome
 from simulate.replay import Batches
 
@@ -48,7 +48,9 @@ class Metrics:
     ``output_token_j`` and ``request_j`` are the fleet's whole energy, idle time included, per
     generated token and per request served; ``prefill_token_j`` and ``decode_token_j`` what the
     phases drew per prompt token and per token after each request's first. ``utilisation`` is the
-    share of replica time that serves. ``itl`` counts every gap between two tokens of a request,
+    share of replica time that serves. ``wasted_j`` is what attempts at requests drew that were lost
+    with replicas that broke, ``retries`` how many others they led to, ``failed`` how many requests
+    were lost once too often. ``itl`` counts every gap between two tokens of a request,
     under batching. ``slo_attainment`` is the share of requests that meet each objective, and all
     of them; ``goodput_per_s`` the rate of those that meet all. ``peak_power_w`` is the highest
     mean power of the fleet over any such window; None where the run is shorter.
@@ -56,13 +58,16 @@ class Metrics:
 
     requests: int
     rejected: int
+    failed: int
+    retries: int
+    wasted_j: float
     output_tokens: int
     makespan_s: float
     energy_j: float
     energy_kwh: float
     output_token_j: float | None
-    request_j: float
-    prefill_token_j: float
+    request_j: float | None
+    prefill_token_j: float | None
     decode_token_j: float | None
     mean_power_w: float
     peak_power_w: dict[str, float | None]
@@ -88,19 +93,23 @@ def measure(outcome: Outcome, slo: Slo | None = None) -> Metrics:
     energy_j, makespan_s = outcome.energy_j, outcome.makespan_s
     served, replayed = outcome.served, outcome.replayed
     tokens, requests = int(outcome.output_tokens[served].sum()), int(served.sum())
+    prompted = int(outcome.prompt_tokens[served].sum())
     decoded = int(np.maximum(outcome.output_tokens[served] - 1, 0).sum())
     times, batches = outcome.time_by_state_s, replayed.batches
     met = None if slo is None else attainment(outcome, slo)
     return Metrics(
         requests=outcome.arrival_s.size,
-        rejected=outcome.arrival_s.size - requests,
+        rejected=int(replayed.rejected.sum()),
+        failed=int(replayed.failed.sum()),
+        retries=int(replayed.losses.sum() - replayed.failed.sum()),
+        wasted_j=float(replayed.wasted_j.sum()),
         output_tokens=tokens,
         makespan_s=makespan_s,
         energy_j=energy_j,
         energy_kwh=energy_j / JOULES_PER_KWH,
         output_token_j=energy_j / tokens if tokens else None,
-        request_j=energy_j / requests,
-        prefill_token_j=float(replayed.prefill_j.sum() / outcome.prompt_tokens[served].sum()),
+        request_j=energy_j / requests if requests else None,
+        prefill_token_j=float(replayed.prefill_j.sum()) / prompted if prompted else None,
         decode_token_j=float(replayed.decode_j.sum()) / decoded if decoded else None,
         mean_power_w=energy_j / makespan_s,
         peak_power_w=peaks_w(replayed.intervals),
@@ -113,7 +122,7 @@ def measure(outcome: Outcome, slo: Slo | None = None) -> Metrics:
         queue=percentiles(outcome.queue_s),
         requests_per_s=requests / makespan_s,
         output_tokens_per_s=tokens / makespan_s,
-        utilisation=1 - times[State.IDLE] / (outcome.replicas * makespan_s),
+        utilisation=sum(times[state] for state in SERVING) / (outcome.replicas * makespan_s),
         slo_attainment=met,
         goodput_per_s=None if met is None else met["all"] * outcome.arrival_s.size / makespan_s,
         engine_steps=None if batches is None else batches.steps,

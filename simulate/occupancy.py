@@ -34,7 +34,7 @@ def usual_batch(
     limits: Limits,
     decode: Curves,
     prices: StepPrices,
-    replicas: int,
+    replicas: float,
     prefill_s: float,
 ) -> int:
     """Return the sequences that decode together on one of ``replicas``, untouched.

@@ -11,10 +11,17 @@ from typing import Any, TypeVar, cast
 import click
 
 import traces
-from model.beyond import beyond_measured
 from model.calibration import Calibration, shipped_names
 from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption
+from simulate.availability import (
+    SLEEP_SHARE,
+    START_UP_S,
+    WAKE_S,
+    faults_of,
+    scaling_of,
+    sleep_of,
+)
 from simulate.batching import (
     BLOCK_TOKENS,
     LINK_GB_PER_S,
@@ -56,6 +63,13 @@ _FLEET: tuple[Option, ...] = (
     click.option("--model", metavar="NAME", help="Model of the calibration; its first if absent."),
     click.option("--engine", metavar="NAME", help="Engine of the calibration; the model's first."),
     click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME=MODEL[@CALIBRATION]:N",
+        help="Replicas of a kind beside others; may be repeated. ,engine=NAME may follow.",
+    ),
+    click.option(
         "--replicas",
         default="auto",
         show_default=True,
@@ -68,6 +82,42 @@ _FLEET: tuple[Option, ...] = (
         default=Routing.LEAST_OUTSTANDING.value,
         show_default=True,
         help="How an arriving request chooses its replica.",
+    ),
+    click.option(
+        "--queue-limit",
+        type=int,
+        metavar="N",
+        help="Requests that power-aware routing lets a replica have; what it serves at once.",
+    ),
+    click.option(
+        "--autoscale",
+        metavar="MIN:MAX[,target=N][,idle=TIME]",
+        help="Start replicas as requests wait, N for each running one, and stop idle ones.",
+    ),
+    click.option(
+        "--start-up",
+        metavar="TIME",
+        help=f"From off to serving. [default: {START_UP_S:g} s, assumed]",
+    ),
+    click.option("--sleep-after", metavar="TIME", help="Idle replicas fall asleep after this."),
+    click.option(
+        "--sleep-power-w",
+        type=float,
+        metavar="W",
+        help=f"Power of a sleeping replica. [default: {SLEEP_SHARE:.0%} of idle, assumed]",
+    ),
+    click.option(
+        "--wake-time",
+        metavar="TIME",
+        help=f"From asleep to serving. [default: {WAKE_S:g} s, assumed]",
+    ),
+    click.option("--mtbf", metavar="TIME", help="Mean time from repair to failure of a replica."),
+    click.option("--mttr", metavar="TIME", help="Mean time to repair it."),
+    click.option(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="How often a request lost with a replica is tried again; without limit if absent.",
     ),
     click.option(
         "--arrivals",
@@ -132,6 +182,22 @@ _FLEET: tuple[Option, ...] = (
         help="Let policies use clocks below the measured ones, where curves are transferred.",
     ),
     click.option("--slo", metavar="LIMITS", help="Such as ttft=1s,tpot=50ms,e2e=30s."),
+    click.option(
+        "--quality-from",
+        metavar="TABLE",
+        help="Outcomes to give the queries: joined by id, or dealt by length (assumed).",
+    ),
+    click.option(
+        "--quality-of",
+        multiple=True,
+        metavar="MODEL=NAME",
+        help="MODEL answers as NAME does in outcomes and predictor (assumed).",
+    ),
+    click.option(
+        "--predictor",
+        metavar="NAME|FILE",
+        help="What predicts quality from the trace's text: see `calibrate difficulty`.",
+    ),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
 )
 
@@ -178,36 +244,56 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         )
     if arrivals is Arrivals.OFFLINE and given["rate_scale"] is not None:
         raise BadOption("--rate-scale changes nothing when --arrivals offline: leave one out")
+    pooled = given["groups"] and given["batching"] == "disaggregated"
     batching = parse_batching(
-        given["batching"],
+        # How many replicas are in each pool, every group says itself.
+        "disaggregated:1:1" if pooled else given["batching"],
         given["max_batched_tokens"],
         given["max_num_seqs"],
         given["kv_blocks"],
         given["link_gb_per_s"],
     )
     replicas = _replicas(given["replicas"])
+    counted = bool(given["groups"]) or isinstance(batching, Disaggregated)
+    scaling = scaling_of(given, counted)
+    if scaling is not None and scaling[1] is not None:
+        if replicas is not None:
+            raise BadOption("--replicas: --autoscale MIN:MAX says how many; leave it out")
+        replicas = scaling[1]
     if isinstance(batching, Disaggregated) and replicas is not None:
         raise BadOption("--replicas: --batching disaggregated:P:D says how many; leave it out")
+    if isinstance(batching, Disaggregated) and given["groups"] and not pooled:
+        raise BadOption(
+            "--batching disaggregated:P:D: every --group says how many; expected disaggregated"
+        )
+    if given["queue_limit"] is not None and given["routing"] != Routing.POWER_AWARE:
+        raise BadOption(f"--queue-limit belongs to --routing {Routing.POWER_AWARE}")
     scenario = Scenario(
         policies=policies,
         model=given["model"],
         engine=given["engine"],
+        groups=given["groups"],
         replicas=replicas,
         routing=Routing(given["routing"]),
+        queue_limit=given["queue_limit"],
+        sleep=sleep_of(given),
+        scaling=None if scaling is None else scaling[0],
+        faults=faults_of(given),
         arrivals=arrivals,
         batching=batching,
         switch_latency_s=_span_s("--switch-latency", given["switch_latency"]),
         min_dwell_s=_span_s("--min-dwell", given["min_dwell"]),
         idle_power_w=given["idle_power_w"],
         max_slowdown=given["max_slowdown"],
+        beyond_measured=given["beyond_measured"],
         slo=None if given["slo"] is None else parse_slo(given["slo"]),
+        quality_from=given["quality_from"],
+        quality_of=given["quality_of"],
+        predictor=given["predictor"],
         seed=given["seed"],
         **more,
     )
-    calibration = load_calibration(given["calibration"])
-    if given["beyond_measured"]:
-        calibration = beyond_measured(calibration)
-    return Inputs(_trace(given), calibration, scenario)
+    return Inputs(_trace(given), load_calibration(given["calibration"]), scenario)
 
 
 def epilog() -> str:

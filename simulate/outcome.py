@@ -16,13 +16,21 @@ from simulate.replay import Replayed
 
 
 @dataclass(frozen=True)
+class ServedGroup:
+    """One group of a fleet: its name, its model, and the numbers of its replicas."""
+
+    name: str
+    model: str
+    replicas: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One policy's run over one trace.
 
     Attributes:
         policy: the policy's name.
-        model: the model that served the queries.
-        replicas: replicas in the fleet.
+        groups: the fleet's groups; one without a name where all replicas are of a kind.
         arrival_s: arrivals, shape (n,).
         prompt_tokens: prompt lengths, shape (n,).
         output_tokens: generated lengths, shape (n,).
@@ -30,17 +38,34 @@ class Outcome:
     """
 
     policy: str
-    model: str
-    replicas: int
+    groups: tuple[ServedGroup, ...]
     arrival_s: Array
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
     replayed: Replayed
 
     @property
+    def replicas(self) -> int:
+        """Replicas in the fleet."""
+        return sum(len(group.replicas) for group in self.groups)
+
+    @cached_property
+    def group_of_replica(self) -> NDArray[np.int64]:
+        """The index into :attr:`groups` of each replica, shape (replicas,)."""
+        found = np.empty(self.replicas, dtype=np.int64)
+        for index, group in enumerate(self.groups):
+            found[list(group.replicas)] = index
+        return found
+
+    @property
+    def group_of(self) -> NDArray[np.int64]:
+        """The index into :attr:`groups` of the group that each query went to, shape (n,)."""
+        return np.asarray(self.group_of_replica[self.replayed.replica])
+
+    @property
     def served(self) -> NDArray[np.bool_]:
-        """Which queries were served and not rejected, shape (n,)."""
-        return ~self.replayed.rejected
+        """Which queries were served, neither rejected nor failed, shape (n,)."""
+        return ~(self.replayed.rejected | self.replayed.failed)
 
     @property
     def queue_s(self) -> Array:

@@ -6,6 +6,7 @@ Nothing flows back from the second pool, so that each is replayed once, one afte
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from model.work import Array
 from simulate.engine import BatchEngine
 from simulate.fleet import Fleet
-from simulate.meter import Intervals, State
-from simulate.replay import Group, Replayed, replay, together
+from simulate.meter import Intervals
+from simulate.replay import Group, Ran, Replayed, run, together
 from simulate.service import Lengths
 
 
@@ -61,13 +62,13 @@ def replay_pools(
     fits = held.any(axis=1)
     first = _Stage.of(np.flatnonzero(fits), arrival_s)
     prompts = replace(lengths, output_tokens=np.minimum(lengths.output_tokens, 1))
-    prefilled = first.replay(
+    prefilled = first.run(
         prompts, [(each.prefill, each.prefilling) for each in pools], held, advance
     )
-    token_s = first.spread(prefilled.finish_s, np.nan, arrival_s.size)
+    token_s = first.spread(prefilled.columns.finish_s, np.nan, arrival_s.size)
     ends = np.cumsum([each.prefill.replicas for each in pools])
     group = np.zeros(arrival_s.size, dtype=np.int64)
-    group[first.requests] = np.searchsorted(ends, prefilled.replica, side="right")
+    group[first.requests] = np.searchsorted(ends, prefilled.served_by, side="right")
 
     ready = np.flatnonzero(fits & (lengths.decode_steps > 0) & ~np.isnan(token_s))
     ready = ready[np.argsort(token_s[ready], kind="stable")]
@@ -80,13 +81,19 @@ def replay_pools(
     order = np.argsort(crossed_s, kind="stable")
     ready, crossed_s = ready[order], crossed_s[order]
     second = _Stage(ready, crossed_s)
-    decoded = second.replay(
+    decoded = second.run(
         lengths,
         [(each.decode, each.decoding) for each in pools],
         group[:, None] == np.arange(len(pools)),
         first_token_s=token_s[ready],
     )
-    return _merged(arrival_s.size, pools, (first, prefilled), (second, decoded))
+    end_s = max(prefilled.end_s, decoded.end_s)
+    return _merged(
+        arrival_s.size,
+        sum(each.prefill.replicas for each in pools),
+        (first, prefilled.replayed(end_s)),
+        (second, decoded.replayed(end_s)),
+    )
 
 
 @dataclass(frozen=True)
@@ -100,23 +107,23 @@ class _Stage:
     def of(requests: NDArray[np.intp], arrival_s: Array) -> "_Stage":
         return _Stage(requests, arrival_s[requests])
 
-    def replay(
+    def run(
         self,
         lengths: Lengths,
         groups: Sequence[tuple[Fleet, BatchEngine]],
         may: NDArray[np.bool_],
         advance: Callable[[int], None] = lambda _n: None,
         first_token_s: Array | None = None,
-    ) -> Replayed:
+    ) -> Ran:
         mine = lengths.take(self.requests)
         prefilled = first_token_s is not None
         of_stage = [
             Group(fleet, replace(engine, lengths=mine, prefilled=prefilled))
             for fleet, engine in groups
         ]
-        return replay(self.arrival_s, mine, of_stage, advance, may[self.requests], first_token_s)
+        return run(self.arrival_s, mine, of_stage, advance, may[self.requests], first_token_s)
 
-    def spread(self, column: Array, absent: float, size: int) -> Array:
+    def spread(self, column: NDArray[Any], absent: float, size: int) -> Array:
         """Return ``column`` of this pool's requests as one of all requests, shape (size,)."""
         whole = np.full(size, float(absent))
         whole[self.requests] = column
@@ -132,14 +139,15 @@ def _one_after_another(ready_s: Array, crossing_s: Array) -> Array:
 
 def _merged(
     size: int,
-    pools: Sequence[Pools],
+    prefilling: int,
     first: tuple[_Stage, Replayed],
     second: tuple[_Stage, Replayed],
 ) -> Replayed:
     (stage, prefilled), (later, decoded) = first, second
     finish_s = stage.spread(prefilled.finish_s, np.nan, size)
     finish_s[later.requests] = decoded.finish_s
-    end_s = max(prefilled.end_s, decoded.end_s)
+    failed = (stage.spread(prefilled.failed, 0, size) + later.spread(decoded.failed, 0, size)) > 0
+    losses = stage.spread(prefilled.losses, 0, size) + later.spread(decoded.losses, 0, size)
     return Replayed(
         stage.spread(prefilled.replica.astype(np.float64), 0, size).astype(np.int32),
         stage.spread(prefilled.start_s, np.nan, size),
@@ -149,35 +157,19 @@ def _merged(
         later.spread(decoded.decode_j, 0, size),
         stage.spread(prefilled.switching_j, 0, size) + later.spread(decoded.switching_j, 0, size),
         stage.spread(prefilled.found_tokens, 0, size),
-        np.isnan(finish_s),
-        _both_metered(pools, prefilled, decoded, end_s),
-        end_s,
+        np.isnan(finish_s) & ~failed,
+        _both_metered(prefilling, prefilled.intervals, decoded.intervals),
+        decoded.end_s,
+        stage.spread(prefilled.wasted_j, 0, size) + later.spread(decoded.wasted_j, 0, size),
+        losses.astype(np.int64),
+        failed,
         together([prefilled.batches, decoded.batches]),
     )
 
 
-def _both_metered(
-    pools: Sequence[Pools], first: Replayed, second: Replayed, end_s: float
-) -> Intervals:
-    """Return the intervals of both pools; the one that ended first idles until ``end_s``."""
-    columns = []
-    offset = 0
-    for run, fleets in (
-        (first, [each.prefill for each in pools]),
-        (second, [each.decode for each in pools]),
-    ):
-        met = run.intervals
-        columns.append((met.replica + offset, *_columns(met)))
-        for fleet in fleets:
-            if end_s > run.end_s:
-                replicas = np.arange(offset, offset + fleet.replicas, dtype=np.int32)
-                idle = np.full(fleet.replicas, int(State.IDLE), dtype=np.int8)
-                start_s, watts, clock = (
-                    np.full(fleet.replicas, value)
-                    for value in (run.end_s, fleet.idle_power_w, np.nan)
-                )
-                columns.append((replicas, idle, start_s, end_s - start_s, clock, watts))
-            offset += fleet.replicas
+def _both_metered(prefilling: int, first: Intervals, second: Intervals) -> Intervals:
+    """Return the intervals of both pools; the second's come after ``prefilling`` replicas."""
+    columns = [(first.replica, *_columns(first)), (second.replica + prefilling, *_columns(second))]
     merged = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
     order = np.argsort(merged[2] + merged[3], kind="stable")
     replica, state, start_s, duration_s, sm_mhz, power_w = (column[order] for column in merged)

@@ -3,10 +3,11 @@
 In: a scenario, a calibration, query lengths. Out: runs that only wait for a fleet size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.calibration import Calibration
 from model.curves import Curves
@@ -21,6 +22,7 @@ from policies import (
     parse_policy,
 )
 from policies.governor import held_mhz, max_frequency, requested_mhz
+from simulate.availability import SLEEP_SHARE
 from simulate.batching import (
     Alone,
     Batching,
@@ -32,7 +34,6 @@ from simulate.batching import (
 )
 from simulate.fleet import Fleet
 from simulate.occupancy import mean_prefill_s, typical_steps, usual_batch
-from simulate.outcome import Outcome
 from simulate.scenario import Arrivals, Scenario
 from simulate.service import Lengths
 from simulate.serving import (
@@ -41,7 +42,6 @@ from simulate.serving import (
     ServingAlone,
     ServingBatches,
     ServingPools,
-    replay_on,
 )
 from traces import Trace
 
@@ -51,7 +51,8 @@ class Prepared:
     """A policy made ready for a calibration: everything but the fleet's size.
 
     ``asked_mhz`` and ``held_mhz`` are the clocks of each phase's typical step; ``batching`` has its
-    KV cache reckoned; ``setting`` is what the governor was made from.
+    KV cache reckoned; ``setting`` is what the governor was made from; ``lengths`` are those of all
+    queries as this model answers them, which ``serving`` prices.
     """
 
     policy: str
@@ -61,6 +62,7 @@ class Prepared:
     governor: Governor
     gpu: Gpu
     curves: Mapping[Phase, Curves]
+    lengths: Lengths
     serving: Serving
     asked_mhz: Mapping[Phase, float]
     held_mhz: Mapping[Phase, float]
@@ -75,9 +77,15 @@ def queries_of(trace: Trace, arrivals: Arrivals) -> Queries:
 
 
 def prepare(
-    policy: str, scenario: Scenario, calibration: Calibration, queries: Queries
+    policy: str,
+    scenario: Scenario,
+    calibration: Calibration,
+    queries: Queries,
+    share: float = 1.0,
 ) -> Prepared:
     """Make the policy named ``policy`` ready to run on ``calibration``.
+
+    ``share`` of the queries come to its replicas, as far as typical steps go.
 
     Raises:
         BadPolicy, BadCalibration, OutOfRange: the policy, model, engine or a clock is not there.
@@ -87,12 +95,15 @@ def prepare(
     if spec.selection is not None:
         model, *others = make_selection(spec.selection).models(calibration.models)
         if others:
-            raise BadPolicy(f"policy {policy}: a fleet serves one model as yet; expected single:")
+            raise BadPolicy(
+                f"policy {policy}: chooses among models and the fleet has one: expected "
+                "--group NAME=MODEL:REPLICAS for each"
+            )
     curves = {p: calibration.curves_of(model, p, scenario.engine) for p in Phase}
     batching = with_blocks(scenario.batching, calibration, model)
     setting = Setting(calibration.gpu, curves, queries.lengths.typical(), scenario.max_slowdown)
     if not isinstance(batching, Alone):
-        setting = _at_usual_batch(setting, batching, scenario, queries)
+        setting = _at_usual_batch(setting, batching, scenario, queries, share)
     typical = setting.typical
     governor = make_governor(spec.governor, setting)
     return Prepared(
@@ -103,20 +114,29 @@ def prepare(
         governor=governor,
         gpu=calibration.gpu,
         curves=curves,
+        lengths=queries.lengths,
         serving=_serving(batching, queries.lengths, calibration, model, setting, governor),
         asked_mhz={p: float(requested_mhz(governor, p, typical[p])[0]) for p in Phase},
         held_mhz={p: held_mhz(governor, p, typical[p], setting) for p in Phase},
     )
 
 
-def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None, q: Queries) -> Prepared:
+def redrawn(prepared: Prepared, drawn: Calibration, engine: str | None) -> Prepared:
     """Return ``prepared`` as it would fare on other curves; the governor keeps its decisions."""
     curves = {p: drawn.curves_of(prepared.model, p, engine) for p in Phase}
     setting = replace(prepared.setting, gpu=drawn.gpu, curves=curves)
     serving = _serving(
-        prepared.batching, q.lengths, drawn, prepared.model, setting, prepared.governor
+        *(prepared.batching, prepared.lengths, drawn, prepared.model, setting, prepared.governor)
     )
     return replace(prepared, setting=setting, gpu=drawn.gpu, curves=curves, serving=serving)
+
+
+def serving_only(prepared: Prepared, queries: NDArray[np.int64]) -> Prepared:
+    """Return ``prepared`` for those of ``queries``, in that order."""
+    lengths, serving = prepared.lengths.take(queries), prepared.serving
+    if isinstance(serving, ServingAlone):
+        serving = ServingAlone.of(lengths, prepared.curves, prepared.gpu, prepared.governor)
+    return replace(prepared, lengths=lengths, serving=serving)
 
 
 def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> int:
@@ -129,35 +149,29 @@ def fleet_size(runs: list[Prepared], scenario: Scenario, queries: Queries) -> in
     return max(run.serving.fewest_replicas(queries, scenario.switch_latency_s) for run in runs)
 
 
-def run(
-    prepared: Prepared,
-    scenario: Scenario,
-    queries: Queries,
-    replicas: int,
-    advance: Callable[[int], None] = lambda _n: None,
-) -> Outcome:
-    """Replay ``queries`` under one policy on ``replicas`` replicas.
+def fleet_of(prepared: Prepared, scenario: Scenario, replicas: int) -> Fleet:
+    """Return ``replicas`` replicas under ``prepared``.
 
     Raises:
         BadOption: nobody knows the GPU's idle power.
     """
-    fleet = Fleet(
+    idle_w = idle_power_w(prepared.gpu, scenario)
+    sleep, scaling = scenario.sleep, scenario.scaling
+    if sleep is not None and sleep.power_w is None:
+        sleep = replace(sleep, power_w=SLEEP_SHARE * idle_w)
+    if scaling is not None:
+        scaling = replace(scaling, least=min(scaling.least, replicas))
+    return Fleet(
         replicas=replicas,
         routing=scenario.routing,
-        idle_power_w=idle_power_w(prepared.gpu, scenario),
+        idle_power_w=idle_w,
         idle_mhz=prepared.governor.idle_mhz,
         switch_latency_s=scenario.switch_latency_s,
         min_dwell_s=scenario.min_dwell_s,
-    )
-    replayed = replay_on([prepared.serving.on(queries, fleet)], queries, advance)
-    return Outcome(
-        policy=prepared.policy,
-        model=prepared.model,
-        replicas=replicas,
-        arrival_s=queries.arrival_s,
-        prompt_tokens=queries.lengths.prompt_tokens,
-        output_tokens=queries.lengths.output_tokens,
-        replayed=replayed,
+        queue_limit=scenario.queue_limit,
+        sleep=sleep,
+        scaling=scaling,
+        faults=scenario.faults,
     )
 
 
@@ -211,6 +225,7 @@ def _at_usual_batch(
     batching: Static | Continuous | Disaggregated,
     scenario: Scenario,
     queries: Queries,
+    share: float,
 ) -> Setting:
     """Return ``setting`` with typical steps of the batch that an untouched fleet would run."""
     limits = limits_of(batching)
@@ -225,7 +240,7 @@ def _at_usual_batch(
         replicas = 1 if offline else serving.fewest_replicas(queries, 0.0)
     decode = setting.curves[Phase.DECODE]
     batch = usual_batch(
-        *(queries.arrival_s, queries.lengths, limits, decode, serving.prices, replicas),
+        *(queries.arrival_s, queries.lengths, limits, decode, serving.prices, replicas / share),
         prefill_s,
     )
     return replace(setting, typical=typical_steps(queries.lengths, limits, batch))

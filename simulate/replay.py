@@ -6,7 +6,7 @@ the engines.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Batches:
     """What an engine that batches did besides: its steps, and every gap between two tokens.
 
-    ``gap_tokens[i]`` tokens came ``gap_s[i]`` after the token before them, of the same request;
-    both of shape (gaps,).
+    ``gap_tokens[i]`` tokens came ``gap_s[i]`` after the token before them, of the same attempt at a
+    request; both of shape (gaps,). ``lost_tokens`` were made in attempts that were lost.
     """
 
     gap_s: Array
@@ -38,6 +38,7 @@ class Batches:
     recomputed_tokens: int
     kv_blocks_peak: int
     kv_blocks_left: int
+    lost_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,10 @@ class Replayed:
 
     ``prefill_j`` and ``decode_j`` are what the phases drew and ``switching_j`` what the clock
     switches on their way did; switches to the idle clock belong to no query. ``found_tokens`` are
-    those of its prompt that it found cached when it started. A query that was ``rejected`` has NaN
-    times and no energy. ``batches`` is None where nothing was batched.
+    those of its prompt that it found cached when it started. ``wasted_j`` is what attempts drew
+    that were lost with replicas that broke, as often as ``losses`` says. A query that was
+    ``rejected``, or ``failed`` since it was lost once too often, has NaN times. ``batches`` is None
+    where nothing was batched.
     """
 
     replica: NDArray[np.int32]
@@ -61,6 +64,9 @@ class Replayed:
     rejected: NDArray[np.bool_]
     intervals: Intervals
     end_s: float
+    wasted_j: Array
+    losses: NDArray[np.int64]
+    failed: NDArray[np.bool_]
     batches: Batches | None = None
 
 
@@ -104,14 +110,14 @@ class Group:
     engine: Engine
 
 
-def replay(
+def run(
     arrival_s: Array,
     lengths: Lengths,
     groups: Sequence[Group],
     advance: Callable[[int], None] = lambda _n: None,
     may: NDArray[np.bool_] | None = None,
     first_token_s: Array | None = None,
-) -> Replayed:
+) -> "Ran":
     """Serve every query on the replicas of ``groups``, and meter every replica.
 
     Routing happens at arrival, as the first group's ``routing`` says, the lowest-numbered of
@@ -119,7 +125,7 @@ def replay(
     each query. What ends at the very moment of an arrival has ended when it is routed. A query goes
     to a group whose replicas can hold it, if there is one among those that it may go to.
 
-    The run begins at 0 s and ends with the last query or stall; replicas idle until then.
+    The run begins at 0 s and ends with the last query or stall; replicas rest until then.
 
     Args:
         arrival_s: arrivals in seconds, >= 0 and non-decreasing, shape (n,).
@@ -131,8 +137,9 @@ def replay(
             take queries with their prompts cached.
     """
     columns = Columns.of(arrival_s.size, first_token_s)
-    sizes = [group.fleet.replicas for group in groups]
-    course = Course(arrival_s, sum(sizes), advance)
+    fleets = [_scaling_by(group) for group in groups]
+    sizes = [fleet.replicas for fleet in fleets]
+    course = Course(arrival_s, fleets, advance)
     views = columns.views()
     firsts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     replicas = [
@@ -147,25 +154,62 @@ def replay(
         lengths.prompt_tokens + lengths.output_tokens,
         lambda: _spread([group.engine.marginal(group.fleet) for group in groups], sizes),
         _spread([group.fleet.queue_limit or group.engine.at_once for group in groups], sizes),
+        lambda number, at_s: replicas[number].rest.waking_j(replicas[number].free_s, at_s),
     )
     served_by = course.run(replicas, router, pools, pool_of)
     end_s = max(replica.free_s for replica in replicas)
-    for replica in replicas:
-        replica.idle_until(end_s)
-    return Replayed(
-        served_by,
-        columns.start_s,
-        columns.first_token_s,
-        columns.finish_s,
-        columns.prefill_j,
-        columns.decode_j,
-        columns.switching_j,
-        columns.found_tokens,
-        np.isnan(columns.finish_s),
-        course.meter.intervals(),
-        end_s,
-        together([replica.batches() for replica in replicas]),
-    )
+    return Ran(course, columns, replicas, served_by, end_s)
+
+
+def replay(
+    arrival_s: Array,
+    lengths: Lengths,
+    groups: Sequence[Group],
+    advance: Callable[[int], None] = lambda _n: None,
+    may: NDArray[np.bool_] | None = None,
+    first_token_s: Array | None = None,
+) -> Replayed:
+    """Return what :func:`run` comes to, at its end."""
+    ran = run(arrival_s, lengths, groups, advance, may, first_token_s)
+    return ran.replayed(ran.end_s)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run whose last query is done; ``end_s`` is when the last replica comes to rest."""
+
+    course: Course
+    columns: Columns
+    replicas: Sequence[Served]
+    served_by: NDArray[np.int32]
+    end_s: float
+
+    def replayed(self, end_s: float) -> Replayed:
+        """Return what happened until ``end_s``, when all replicas have come to rest; call it once.
+
+        Nothing changes any more but that who idles falls asleep.
+        """
+        course, columns = self.course, self.columns
+        course.close(end_s)
+        failed = np.zeros(self.served_by.size, dtype=np.bool_)
+        failed[course.failed] = True
+        return Replayed(
+            self.served_by,
+            columns.start_s,
+            columns.first_token_s,
+            columns.finish_s,
+            columns.prefill_j,
+            columns.decode_j,
+            columns.switching_j,
+            columns.found_tokens,
+            np.isnan(columns.finish_s) & ~failed,
+            course.meter.intervals(),
+            end_s,
+            columns.wasted_j,
+            np.array(course.losses, dtype=np.int64),
+            failed,
+            together([replica.batches() for replica in self.replicas]),
+        )
 
 
 def together(parts: Sequence[Batches | None]) -> Batches | None:
@@ -181,6 +225,7 @@ def together(parts: Sequence[Batches | None]) -> Batches | None:
         sum(part.recomputed_tokens for part in found),
         max(part.kv_blocks_peak for part in found),
         sum(part.kv_blocks_left for part in found),
+        sum(part.lost_tokens for part in found),
     )
 
 
@@ -200,6 +245,14 @@ def _pools(
         for each in sets
     ]
     return pools, pool_of.reshape(-1)
+
+
+def _scaling_by(group: Group) -> Fleet:
+    """Return the group's fleet, whose scaling knows its target."""
+    fleet = group.fleet
+    if fleet.scaling is None or fleet.scaling.target is not None:
+        return fleet
+    return replace(fleet, scaling=replace(fleet.scaling, target=float(group.engine.at_once)))
 
 
 def _spread(of_groups: Sequence[T], sizes: Sequence[int]) -> list[T]:

@@ -20,6 +20,7 @@ from simulate.course import Course
 from simulate.fleet import Fleet
 from simulate.meter import State
 from simulate.replay import Batches, Group, Replayed, replay
+from simulate.rest import Rest
 from simulate.routing import Marginal
 from simulate.service import Lengths, Service
 
@@ -43,8 +44,7 @@ class PhaseViews(NamedTuple):
 class Queries(NamedTuple):
     """Every query, as replicas read and write it; ``phases`` are prefill and decode."""
 
-    start_s: View
-    switching_j: View
+    views: Views
     phases: tuple[PhaseViews, ...]
     off_clock: OffClock
 
@@ -89,7 +89,7 @@ class AloneEngine:
         """Return the replicas of ``fleet``, numbered from ``first`` on."""
         prefill = _phase_views(Phase.PREFILL, self.service, views.prefill_j, views.first_token_s)
         decode = _phase_views(Phase.DECODE, self.service, views.decode_j, views.finish_s)
-        queries = Queries(views.start_s, views.switching_j, (prefill, decode), self.off_clock)
+        queries = Queries(views, (prefill, decode), self.off_clock)
         return [Replica(first + i, course, fleet, queries) for i in range(fleet.replicas)]
 
 
@@ -132,16 +132,21 @@ class Replica:
         self._number = number
         self._course = course
         self._environment = course.environment
-        self._record = course.meter.add
-        self._start_s, self._switching_j, self._phases, self._off_clock = queries
+        self._ledger = course.ledgers[number]
+        self._record = self._ledger.add
+        self.rest = Rest(number, fleet, self._ledger)
+        self._views, self._phases, self._off_clock = queries
+        self._start_s, self._switching_j = self._views.start_s, self._views.switching_j
         self._waiting: deque[int] = deque()
         self._serving: int | None = None
-        self._clock = Clock(number, fleet, course.meter)
+        self._fleet = fleet
+        self._clock = Clock(number, fleet, self._ledger)
+        self._ending: object = None
 
     def take(self, query: int, at_s: float) -> None:
         """Serve ``query``, which is given to it at ``at_s``, after those that wait."""
         if self._serving is None:
-            self.idle_until(at_s)
+            self.free_s = self.rest.wake(self.free_s, at_s)
             self._serve(query)
         else:
             self._waiting.append(query)
@@ -151,11 +156,27 @@ class Replica:
         return None
 
     def idle_until(self, end_s: float) -> None:
-        """Record that the replica has nothing to do until ``end_s``."""
-        self.free_s = self._clock.idle(self.free_s, end_s)
+        """Record that the replica rests until ``end_s``."""
+        self.free_s = self.rest.until(self.free_s, end_s)
+
+    def fail(self, at_s: float) -> list[int]:
+        """Break at ``at_s``; return the queries that are lost with it, in ascending order."""
+        while self._serving is not None and self.free_s <= at_s:
+            self._finish(self._ending)
+        self.idle_until(at_s)
+        lost: list[int] = []
+        if self._serving is not None:
+            self._views.waste(self._serving, self._ledger.spent_j)
+            lost = sorted([self._serving, *self._waiting])
+        self._waiting.clear()
+        self._serving = self._ending = None
+        self._clock = Clock(self._number, self._fleet, self._ledger)
+        self.free_s = at_s
+        return lost
 
     def _serve(self, query: int) -> None:
         self._serving = query
+        self._ledger.spent_j = 0.0
         at_s = self._start_s[query] = self.free_s
         clock = self._clock
         for phase, state, time_s, power_w, sm_mhz, asked_mhz, energy_j, end_s in self._phases:
@@ -178,7 +199,8 @@ class Replica:
             end_s[query] = at_s
         self.free_s = at_s
         wait_s = at_s - self._environment.now
-        self._environment.timeout(max(wait_s, 0.0)).callbacks.append(self._finish)
+        self._ending = ending = self._environment.timeout(max(wait_s, 0.0))
+        ending.callbacks.append(self._finish)
 
     def _run_at_old_clock(
         self, query: int, phase: Phase, state: int, at_s: float
@@ -192,11 +214,13 @@ class Replica:
         clock.power_before_w = old_w
         return 1 - ran_s / old_s, ran_s * old_w, at_s + ran_s
 
-    def _finish(self, _event: object) -> None:
+    def _finish(self, event: object) -> None:
+        if event is not self._ending:
+            return  # The replica has broken, or finished before it did.
         assert self._serving is not None
-        self._course.finish(self._serving, self._number)
+        self._course.finish(self._serving, self._number, self.free_s)
         if self._waiting:
             self._serve(self._waiting.popleft())
         else:
-            self._serving = None
+            self._serving = self._ending = None
             self.free_s = self._clock.rest(self.free_s, self._course.to_arrive > 0)

@@ -4,23 +4,27 @@ In: a comparison. Out: one table for the terminal; one document for ``summary.js
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from model.beyond import is_transferred
-from model.curves import Curves
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
 from simulate.meter import State
+from simulate.prepare import Prepared
+from simulate.quality import How
 
 SUMMARY_VERSION = 1
 
 _STATES = (State.PREFILL, State.DECODE, State.SWITCHING, State.IDLE)
+_RARE_STATES = (State.SLEEPING, State.STARTING, State.OFF, State.FAILED)
+"""Shown where any replica was ever in them."""
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -62,6 +66,18 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             "origins": {k: asdict(o) for k, o in calibration.gpu.origins.items()},
             "provenance": asdict(calibration.provenance),
         },
+        "groups": [
+            {
+                "name": group.name,
+                "model": served.model,
+                "calibration": group.calibration.name,
+                "gpu": group.calibration.gpu.name,
+                "replicas": len(served.replicas),
+            }
+            for group, served in zip(
+                comparison.groups, comparison.results[0].outcome.groups, strict=True
+            )
+        ],
         "baseline": comparison.results[0].outcome.policy,
         "policies": [_policy(result) for result in comparison.results],
         "warnings": list(comparison.warnings),
@@ -78,9 +94,27 @@ def number(value: float | None) -> str:
 
 
 def _policy(result: PolicyResult) -> dict[str, Any]:
-    prepared = result.prepared
+    prepared, outcome = result.prepared, result.outcome
     return {
-        "policy": result.outcome.policy,
+        "policy": outcome.policy,
+        **_ready(prepared),
+        "groups": [
+            {"name": served.name, "replicas": list(served.replicas), **_ready(ready)}
+            for served, ready in zip(outcome.groups, result.fleet.groups, strict=True)
+        ],
+        "batching": asdict(prepared.batching),
+        "metrics": asdict(result.metrics),
+        "quality": asdict(result.quality),
+        "promise": _promise(result),
+        "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),
+        "energy_j": asdict(result.energy_j),
+        "saving": asdict(result.saving),
+        "latency_change": {k: asdict(e) for k, e in result.latency_change.items()},
+    }
+
+
+def _ready(prepared: Prepared) -> dict[str, Any]:
+    return {
         "model": prepared.model,
         "engine": prepared.curves[Phase.PREFILL].engine,
         "clocks": {
@@ -97,27 +131,31 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
             for phase in Phase
         },
         "power_cap_w": prepared.governor.cap_w,
-        "batching": asdict(prepared.batching),
-        "metrics": asdict(result.metrics),
-        "energy_by_replica_j": result.outcome.energy_by_replica_j.tolist(),
-        "energy_j": asdict(result.energy_j),
-        "saving": asdict(result.saving),
-        "latency_change": {k: asdict(e) for k, e in result.latency_change.items()},
     }
 
 
 def _headline(comparison: Comparison) -> str:
     trace, first = comparison.trace, comparison.results[0]
-    curves: Curves = first.prepared.curves[Phase.PREFILL]
-    models = dict.fromkeys(r.prepared.model for r in comparison.results)
+    words = [ready.batching.words for ready in first.fleet.groups]
+    kinds = []
+    for index, (group, served) in enumerate(
+        zip(comparison.groups, first.outcome.groups, strict=True)
+    ):
+        ready = [result.fleet.groups[index] for result in comparison.results]
+        models = ", ".join(dict.fromkeys(each.model for each in ready))
+        size = len(served.replicas)
+        kinds.append(
+            f"{served.name + ': ' if served.name else ''}[bold]{models}[/bold] in "
+            f"{ready[0].curves[Phase.PREFILL].engine} on {size} replica{'s' if size > 1 else ''} "
+            f"of one {group.calibration.gpu.name}"
+            f"{', ' + words[index] if len(set(words)) > 1 else ''}"
+        )
     span_s = float(first.outcome.arrival_s[-1] - first.outcome.arrival_s[0])
     operations = f" ({', '.join(trace.source.operations)})" if trace.source.operations else ""
-    replicas = f"{comparison.replicas} replica{'s' if comparison.replicas > 1 else ''}"
     return (
         f"[bold]{trace.name}[/bold]{operations}: {len(trace):,} requests, arriving over "
         f"{span_s:,.0f} s\n"
-        f"[bold]{', '.join(models)}[/bold] in {curves.engine} on {replicas} of one "
-        f"{comparison.calibration.gpu.name}, {first.prepared.batching.words}"
+        f"{'; '.join(kinds)}{', ' + words[0] if len(set(words)) == 1 else ''}"
     )
 
 
@@ -128,9 +166,18 @@ def _table(comparison: Comparison) -> Table:
         label = result.outcome.policy + ("\n(baseline)" if index == 0 else "")
         table.add_column(label, justify="right", overflow="fold")
     batched = any(r.outcome.replayed.batches is not None for r in comparison.results)
-    states = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
+    usual = (*_STATES[:2], State.MIXED, *_STATES[2:]) if batched else _STATES
+    states = usual + tuple(
+        state
+        for state in _RARE_STATES
+        if any(result.metrics.time_by_state_s[state.label] for result in comparison.results)
+    )
     sections: list[list[Row]] = [
-        [(f"{phase} clock, MHz", _clock(phase)) for phase in Phase],
+        [
+            (f"{phase} clock{' of ' + group.name if group.name else ''}, MHz", _clock(index, phase))
+            for index, group in enumerate(comparison.groups)
+            for phase in Phase
+        ],
         [
             ("energy, kWh", lambda r: number(r.metrics.energy_kwh)),
             ("energy, MJ", lambda r: number(r.metrics.energy_j / 1e6)),
@@ -150,10 +197,16 @@ def _table(comparison: Comparison) -> Table:
             ("output tokens/s", lambda r: number(r.metrics.output_tokens_per_s)),
             ("utilisation", lambda r: f"{r.metrics.utilisation:.1%}"),
             *(_BATCHED_COUNTS if batched else ()),
+            *(_FAULTS if comparison.scenario.faults is not None else ()),
         ],
         [(f"energy in {state.label}", _share("energy_by_state_j", state)) for state in states],
         [(f"time in {state.label}", _share("time_by_state_s", state)) for state in states],
     ]
+    if len(comparison.groups) > 1:
+        named = list(enumerate(group.name for group in comparison.groups))
+        sections.append([(f"requests to {name}", _requests(index)) for index, name in named])
+        sections.append([(f"energy of {name}", _energy(index)) for index, name in named])
+    sections.insert(2, _qualities(comparison.results))
     if comparison.scenario.slo is not None:
         sections.append(
             [
@@ -183,6 +236,12 @@ _BATCHED_COUNTS: list[Row] = [
     ("rejected", lambda r: f"{r.metrics.rejected:,}"),
 ]
 
+_FAULTS: list[Row] = [
+    ("retries", lambda r: f"{r.metrics.retries:,}"),
+    ("failed", lambda r: f"{r.metrics.failed:,}"),
+    ("energy wasted", lambda r: f"{r.metrics.wasted_j / r.metrics.energy_j:.1%}"),
+]
+
 _GOODPUT: list[Row] = [("goodput, requests/s", lambda r: number(r.metrics.goodput_per_s))]
 
 
@@ -194,8 +253,49 @@ def _gap(quantile: str) -> Callable[[PolicyResult], str]:
     return cell
 
 
-def _clock(phase: Phase) -> Callable[[PolicyResult], str]:
-    return lambda result: f"{result.prepared.held_mhz[phase]:,.0f}"
+def _clock(group: int, phase: Phase) -> Callable[[PolicyResult], str]:
+    return lambda result: f"{result.fleet.groups[group].held_mhz[phase]:,.0f}"
+
+
+def _requests(group: int) -> Callable[[PolicyResult], str]:
+    return lambda result: f"{np.mean(result.outcome.group_of == group):.1%}"
+
+
+def _energy(group: int) -> Callable[[PolicyResult], str]:
+    def cell(result: PolicyResult) -> str:
+        outcome = result.outcome
+        mine_j = outcome.energy_by_replica_j[outcome.group_of_replica == group].sum()
+        return f"{mine_j / outcome.energy_j:.1%}"
+
+    return cell
+
+
+def _qualities(results: Sequence[PolicyResult]) -> list[Row]:
+    """Return the rows that tell quality; none where nothing is known of it."""
+    kinds = dict.fromkeys(r.quality.how.value for r in results if r.quality.how is not How.UNKNOWN)
+    rows: list[Row] = [(f"quality, {' or '.join(kinds)}", _quality)] if kinds else []
+    if any(result.quality.answered_twice for result in results):
+        rows.append(("answered twice", lambda r: f"{r.quality.answered_twice:.1%}"))
+    return rows
+
+
+def _quality(result: PolicyResult) -> str:
+    quality = result.quality
+    if quality.mean is None:
+        return "unknown"
+    if quality.low is None or quality.high is None:
+        return f"{quality.mean:.1%}"
+    return rf"{quality.mean:.1%} \[{quality.low:.1%}, {quality.high:.1%}]"
+
+
+def _promise(result: PolicyResult) -> dict[str, Any] | None:
+    selected = result.fleet.selected
+    if selected is None or selected.choice.promise is None:
+        return None
+    promise = selected.choice.promise
+    share = promise.held_out_share
+    told = {"threshold": _finite(promise.threshold), "held_out_share": _finite(share)}
+    return {**asdict(promise), **told, "kept": promise.kept}
 
 
 def _attainment(objective: str) -> Callable[[PolicyResult], str]:
@@ -247,7 +347,6 @@ def _share(figure: str, state: State) -> Callable[[PolicyResult], str]:
 
 
 def _footnotes(comparison: Comparison) -> list[str]:
-    provenance = comparison.calibration.provenance
     source = comparison.trace.source
     lines = [f"! {warning}" for warning in comparison.warnings]
     if comparison.scenario.draws:
@@ -255,16 +354,19 @@ def _footnotes(comparison: Comparison) -> list[str]:
             f"Saving and changes of latency: 95% intervals over {comparison.scenario.draws} draws "
             "of the curves' coefficients (not of the trace)."
         )
-    lines.append(
-        f"Calibration {comparison.calibration.name}: {provenance.kind}; {provenance.source}"
-    )
-    for phase in Phase:
-        curves = comparison.results[0].prepared.curves[phase]
+    for group, prepared in zip(comparison.groups, comparison.results[0].fleet.groups, strict=True):
+        provenance = group.calibration.provenance
+        named = f" of {group.name}" if group.name else ""
         lines.append(
-            f"  {phase}: hold-out error {curves.time.errors.holdout_mape:.1%} in time, "
-            f"{curves.power.errors.holdout_mape:.1%} in power, over {curves.time.errors.clocks} "
-            "clocks"
+            f"Calibration {group.calibration.name}{named}: {provenance.kind}; {provenance.source}"
         )
+        for phase in Phase:
+            curves = prepared.curves[phase]
+            lines.append(
+                f"  {phase}: hold-out error {curves.time.errors.holdout_mape:.1%} in time, "
+                f"{curves.power.errors.holdout_mape:.1%} in power, over "
+                f"{curves.time.errors.clocks} clocks"
+            )
     lines.append(f"Trace: {source.kind}; {source.description}")
     return lines
 

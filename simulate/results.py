@@ -44,7 +44,8 @@ def requests_table(outcome: Outcome) -> pa.Table:
         {
             "policy": pa.repeat(outcome.policy, rows),
             "request": np.arange(rows),
-            "model": pa.repeat(outcome.model, rows),
+            "group": _of_groups([group.name for group in outcome.groups], outcome),
+            "model": _of_groups([group.model for group in outcome.groups], outcome),
             "replica": replayed.replica,
             "prompt_tokens": outcome.prompt_tokens,
             "output_tokens": outcome.output_tokens,
@@ -58,8 +59,15 @@ def requests_table(outcome: Outcome) -> pa.Table:
             "prefill_j": replayed.prefill_j,
             "decode_j": replayed.decode_j,
             "switching_j": replayed.switching_j,
+            "wasted_j": replayed.wasted_j,
+            "losses": replayed.losses,
+            "failed": replayed.failed,
         }
     )
+
+
+def _of_groups(words: list[str], outcome: Outcome) -> pa.Array:
+    return pa.array(words).take(pa.array(outcome.group_of))
 
 
 def power_table(outcome: Outcome, rows: slice = slice(None)) -> pa.Table:

@@ -17,6 +17,9 @@ from simulate.fleet import Routing
 Marginal = Callable[[int, int], float]
 """(query, queries outstanding) -> joules that the query adds to a replica that has so many."""
 
+Waking = Callable[[int, float], float]
+"""(replica, time in s) -> joules that it takes to wake it then, if it has nothing to do."""
+
 
 @dataclass
 class Pool:
@@ -33,8 +36,8 @@ class Pool:
 class Router(Protocol):
     """Chooses replicas."""
 
-    def choose(self, query: int, pool: Pool) -> int:
-        """Return the number of the replica of ``pool`` that ``query`` goes to."""
+    def choose(self, query: int, pool: Pool, at_s: float) -> int:
+        """Return the number of the replica of ``pool`` that ``query`` goes to at ``at_s``."""
         ...
 
     def gave(self, query: int, number: int) -> None:
@@ -49,9 +52,9 @@ class Router(Protocol):
 class InTurn:
     """One replica after another."""
 
-    def choose(self, query: int, pool: Pool) -> int:
+    def choose(self, query: int, pool: Pool, at_s: float) -> int:
         """Return the replica whose turn it is, or the next one that is up."""
-        del query
+        del query, at_s
         place = bisect_left(pool.up, pool.turn)
         chosen = pool.up[place if place < len(pool.up) else 0]
         pool.turn = chosen + 1
@@ -70,9 +73,9 @@ class FewestRequests:
     def __init__(self, outstanding: list[int]) -> None:
         self._outstanding = outstanding
 
-    def choose(self, query: int, pool: Pool) -> int:
+    def choose(self, query: int, pool: Pool, at_s: float) -> int:
         """Return the replica with the fewest queries."""
-        del query
+        del query, at_s
         outstanding = self._outstanding
         if len(pool.up) == len(outstanding):
             return outstanding.index(min(outstanding))
@@ -95,9 +98,9 @@ class FewestTokens:
         self._tokens = tokens
         self._outstanding = [0] * replicas
 
-    def choose(self, query: int, pool: Pool) -> int:
+    def choose(self, query: int, pool: Pool, at_s: float) -> int:
         """Return the replica with the fewest tokens."""
-        del query
+        del query, at_s
         return min(pool.up, key=self._outstanding.__getitem__)
 
     def gave(self, query: int, number: int) -> None:
@@ -113,21 +116,32 @@ class LeastEnergy:
     """The replica to which a query adds the least energy, of those with room for it.
 
     Where none has fewer queries than its limit, the one with the fewest. ``marginal`` and ``limit``
-    hold one entry a replica.
+    hold one entry a replica; ``waking`` gives the joules that it takes to wake one.
     """
 
     def __init__(
-        self, marginal: Sequence[Marginal], limit: Sequence[int], outstanding: list[int]
+        self,
+        marginal: Sequence[Marginal],
+        limit: Sequence[int],
+        waking: Waking,
+        outstanding: list[int],
     ) -> None:
         self._marginal, self._limit, self._outstanding = marginal, limit, outstanding
+        self._waking = waking
 
-    def choose(self, query: int, pool: Pool) -> int:
+    def choose(self, query: int, pool: Pool, at_s: float) -> int:
         """Return the replica of the least energy; of equals, that with the fewest queries."""
         outstanding = self._outstanding
         room = [number for number in pool.up if outstanding[number] < self._limit[number]]
         if not room:
             return min(pool.up, key=outstanding.__getitem__)
-        return min(room, key=lambda n: (self._marginal[n](query, outstanding[n]), outstanding[n]))
+
+        def added_j(number: int) -> float:
+            others = outstanding[number]
+            waking_j = 0.0 if others else self._waking(number, at_s)
+            return self._marginal[number](query, others) + waking_j
+
+        return min(room, key=lambda number: (added_j(number), outstanding[number]))
 
     def gave(self, query: int, number: int) -> None:
         """Whoever runs the queries counts them."""
@@ -142,6 +156,7 @@ def router_of(
     tokens: NDArray[np.int64],
     marginal: Callable[[], Sequence[Marginal]],
     limit: Sequence[int],
+    waking: Waking,
 ) -> Router:
     """Return the router that ``routing`` names; ``outstanding`` is counted by whoever runs it.
 
@@ -154,4 +169,4 @@ def router_of(
         return FewestRequests(outstanding)
     if routing is Routing.LEAST_TOKENS:
         return FewestTokens(tokens.tolist(), len(outstanding))
-    return LeastEnergy(marginal(), limit, outstanding)
+    return LeastEnergy(marginal(), limit, waking, outstanding)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from simulate.batching import Alone, Batching
-from simulate.fleet import Routing
+from simulate.fleet import Faults, Routing, Scaling, Sleep
 from simulate.metrics import Slo
 
 SWITCH_LATENCY_S = 0.02
@@ -34,15 +34,26 @@ class Scenario:
         baseline: the policy that savings are counted against.
         model: model of the calibration; None takes its first.
         engine: engine of the calibration; None takes the model's first.
+        groups: as written after ``--group``; none: one, of ``model`` in ``engine``.
         replicas: fleet size; None finds the smallest stable one for the slowest policy.
         routing: how queries reach replicas.
+        queue_limit: queries that power-aware routing lets a replica have; None: as many as it
+            serves together.
+        sleep: when idle replicas fall asleep; None: never.
+        scaling: how replicas are started and stopped, ``replicas`` at most; None: all are on.
+        faults: how replicas break; None: never.
         arrivals: when queries arrive: as in the trace, or all at once.
         batching: which requests a replica serves together.
         switch_latency_s: stall for each change of a requested clock.
         min_dwell_s: how long a clock is kept at least.
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
         max_slowdown: what phase-aware may cost each phase, as a fraction of its time.
+        beyond_measured: whether policies may use clocks below the measured ones, where curves are
+            transferred from public GPUs.
         slo: objectives to report attainment of.
+        quality_from: a table of outcomes to join with the trace; None: those of the trace.
+        quality_of: as written after ``--quality-of``: whose outcomes stand for a model's.
+        predictor: a file or a shipped name: what predicts quality from text.
         draws: how often the curves' coefficients are drawn from their covariance.
         seed: seed of those draws.
     """
@@ -51,14 +62,23 @@ class Scenario:
     baseline: str = "max-frequency"
     model: str | None = None
     engine: str | None = None
+    groups: tuple[str, ...] = ()
     replicas: int | None = None
     routing: Routing = Routing.LEAST_OUTSTANDING
+    queue_limit: int | None = None
+    sleep: Sleep | None = None
+    scaling: Scaling | None = None
+    faults: Faults | None = None
     arrivals: Arrivals = Arrivals.TRACE
     batching: Batching = field(default_factory=Alone)
     switch_latency_s: float = SWITCH_LATENCY_S
     min_dwell_s: float = 0.0
     idle_power_w: float | None = None
     max_slowdown: float = 0.1
+    beyond_measured: bool = False
     slo: Slo | None = None
+    quality_from: str | None = None
+    quality_of: tuple[str, ...] = ()
+    predictor: str | None = None
     draws: int = 20
     seed: int = 0

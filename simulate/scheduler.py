@@ -131,6 +131,20 @@ class Scheduler:
         self._waiting.join(request)
         return True
 
+    def recompute(self, request: int) -> None:
+        """Let ``request``, which comes with its first token, compute its cache anew."""
+        self._resuming[request] = self._prompt_tokens[request] + 1
+
+    def generated(self, request: int) -> int:
+        """Return the tokens that ``request`` has got here."""
+        prompt = self._prompt_tokens[request] + self._prefilled
+        if request in self._decoding:
+            return self._decoding[request] + self._made + 1 - prompt
+        for other, cached in self._passed_over:
+            if other == request:
+                return cached + 1 - prompt
+        return max(self._resuming.get(request, prompt) - prompt, 0)
+
     def plan(self) -> Plan | None:
         """Return the next step, or None with nothing to do; :meth:`advance` must follow."""
         stopped: list[int] = []

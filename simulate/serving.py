@@ -165,7 +165,12 @@ class ServingPools:
         decoding = self.batching.decode_replicas
         return Pools(
             replace(fleet, replicas=fleet.replicas - decoding),
-            replace(fleet, replicas=decoding, idle_mhz=self.decode_idle_mhz),
+            replace(
+                fleet,
+                replicas=decoding,
+                idle_mhz=self.decode_idle_mhz,
+                faults=fleet.faults and replace(fleet.faults, stream=1),
+            ),
             engine,
             engine,
             self.token_bytes,

@@ -14,9 +14,19 @@ from model.beyond import is_transferred
 from model.calibration import Calibration
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
+from simulate.answers import answers_of
 from simulate.coverage import is_saturated, warnings_of
+from simulate.groups import (
+    PreparedFleet,
+    groups_of,
+    in_reach,
+    models_of,
+    prepare_fleet,
+    run_fleet,
+    sizes_of,
+)
 from simulate.metrics import Metrics, measure
-from simulate.prepare import Prepared, fleet_size, prepare, queries_of, run
+from simulate.prepare import queries_of
 from simulate.scenario import Scenario
 from traces import Trace
 
@@ -99,7 +109,7 @@ def clock_grid(
         ("--prefill-mhz", prefill, Phase.PREFILL),
         ("--decode-mhz", decode, Phase.DECODE),
     ):
-        curves = calibration.curves_of(model, phase, scenario.engine)
+        curves = in_reach(calibration, scenario).curves_of(model, phase, scenario.engine)
         if text is None:
             all_mhz = calibration.gpu.clocks_mhz(curves)
             which = np.linspace(0, all_mhz.size - 1, CLOCKS_PER_PHASE).round().astype(int)
@@ -152,9 +162,13 @@ def sweep_clocks(
     if latency not in LATENCIES:
         raise BadOption(f"--latency: found {latency!r}; expected one of {', '.join(LATENCIES)}")
     queries = queries_of(trace, scenario.arrivals)
-    marked = [prepare(name, scenario, calibration, queries) for name in scenario.policies]
-    replicas = fleet_size(marked, scenario, queries)
-    outcomes = [run(ready, scenario, queries, replicas, advance) for ready in marked]
+    groups = groups_of(scenario, calibration)
+    if len(groups) > 1:
+        raise BadOption("--group: a sweep is over the clocks of one group; leave it out")
+    answers = answers_of(trace, scenario, models_of(groups))
+    marked = [prepare_fleet(name, groups, queries, answers) for name in scenario.policies]
+    sizes = sizes_of(groups, marked, queries)
+    outcomes = [run_fleet(ready, groups, queries, sizes, advance) for ready in marked]
     marks = [
         _cell(ready, measure(outcome, scenario.slo), is_saturated(outcome, scenario))
         for ready, outcome in zip(marked, outcomes, strict=True)
@@ -162,16 +176,16 @@ def sweep_clocks(
     cells = []
     for prefill_mhz, decode_mhz in grid.pairs:
         name = f"phase-aware:prefill={prefill_mhz:g},decode={decode_mhz:g}"
-        ready = prepare(name, scenario, calibration, queries)
-        outcome = run(ready, scenario, queries, replicas, advance)
+        ready = prepare_fleet(name, groups, queries, answers)
+        outcome = run_fleet(ready, groups, queries, sizes, advance)
         metrics = measure(outcome, scenario.slo)
         cells.append(_cell(ready, metrics, is_saturated(outcome, scenario)))
     return Sweep(
-        scenario=replace(scenario, replicas=replicas),
+        scenario=replace(scenario, replicas=sum(sizes)),
         trace=trace,
         calibration=calibration,
-        model=marked[0].model,
-        replicas=replicas,
+        model=marked[0].groups[0].model,
+        replicas=sum(sizes),
         grid=grid,
         cells=tuple(cells),
         marks=tuple(marks),
@@ -179,7 +193,7 @@ def sweep_clocks(
         front=tuple(pareto(*(costs(cells, latency))).tolist()),
         warnings=(
             *_transferred(cells),
-            *warnings_of(trace, calibration, scenario, outcomes, marked),
+            *warnings_of(trace, groups, scenario, outcomes, marked),
         ),
     )
 
@@ -209,10 +223,11 @@ def pareto(first: Array, second: Array) -> NDArray[np.int64]:
     return order[second[order] < best]
 
 
-def _cell(ready: Prepared, metrics: Metrics, saturated: bool) -> Cell:
+def _cell(fleet: PreparedFleet, metrics: Metrics, saturated: bool) -> Cell:
+    ready = fleet.groups[0]
     held_mhz = dict(ready.held_mhz)
     transferred = any(is_transferred(ready.curves[p], mhz) for p, mhz in held_mhz.items())
-    return Cell(ready.policy, dict(ready.asked_mhz), held_mhz, metrics, saturated, transferred)
+    return Cell(fleet.policy, dict(ready.asked_mhz), held_mhz, metrics, saturated, transferred)
 
 
 def _transferred(cells: list[Cell]) -> list[str]:

@@ -4,8 +4,10 @@ In: a device, what model names mean, a seed. Out: device times of steps, and wha
 them (versions, attention kernels) for the provenance.
 """
 
+import gc
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -92,7 +94,7 @@ class TorchBench:
         """
         gemms = self._operands() if gemms_per_step else None
         launched = self._point is not None and self._point.engine is Engine.EAGER
-        with torch.inference_mode():
+        with torch.inference_mode(), uncollected():
             return run_mixture(
                 self._prepared(), gemms, steps, gemms_per_step, self._device, launched
             )
@@ -188,7 +190,7 @@ class TorchBench:
 
     def _run(self, step: Step, steps: int, lead: int) -> StepTimes:
         watch = stopwatch(self._device, lead)
-        with torch.inference_mode():
+        with torch.inference_mode(), uncollected():
             watch.mark()
             for _ in range(steps):
                 step()
@@ -198,6 +200,18 @@ class TorchBench:
     def _drop_step(self) -> None:
         self._point = None
         self._step = None
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep Python's garbage collector out of what is timed."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @dataclass(frozen=True)

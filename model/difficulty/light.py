@@ -8,7 +8,8 @@ negation, and nesting.
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from model.difficulty import lexicon
@@ -154,7 +155,7 @@ def _question(reading: Reading) -> dict[str, float]:
     stem = reading.stem
     words = [word.lower() for word in reading.stem_words]
     found: dict[str, float] = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         if word == "how" and following in ("many", "much"):
             found.setdefault("asks_how_many", 1.0)
         elif word in _WH:
@@ -211,8 +212,8 @@ def _nesting(reading: Reading) -> dict[str, float]:
     }
 
 
-def _share(options: Sequence[str], holds: object) -> float:
-    return sum(bool(holds(option)) for option in options) / len(options)  # type: ignore[operator]
+def _share(options: Sequence[str], holds: Callable[[str], object]) -> float:
+    return sum(bool(holds(option)) for option in options) / len(options)
 
 
 def _syllables(word: str) -> int:

@@ -18,25 +18,29 @@ from model.difficulty.conformal import Conformal
 from model.difficulty.design import Design
 from model.difficulty.features import Features
 from model.difficulty.novelty import Novelty
+from model.difficulty.vocabulary import say
 from phasewatt.errors import BadPredictor
 
 Tasks = Sequence[str] | NDArray[np.str_] | None
 
-MEMBERS = 3
-"""Members of the ensemble: own trees, the pool's trees, a line; their log-odds are averaged."""
+WORDS = "which words"
+"""What :meth:`DifficultyPredictor.attributions` calls the words member."""
 
 
 @dataclass(frozen=True)
 class RightHead:
-    """P(one model answers well): ``booster`` and ``line`` are its own, the pool's trees shared.
+    """P(one model answers well): the mean log-odds of trees of its own, the pool's trees, a line
+    over scaled features, and, where features have words, a line over those; calibrated.
 
-    ``line`` holds an intercept and the coefficients of :meth:`Design.for_lines`; ``platt`` the
-    intercept and slope that calibrate the mean log-odds on held-out folds.
+    ``line`` holds an intercept and the coefficients of :meth:`Design.for_lines`; ``words`` those of
+    intercept, tasks and vocabulary, or nothing; ``platt`` the intercept and slope that calibrate
+    the mean on held-out folds.
     """
 
     model: str
     booster: Any = field(repr=False)
     line: tuple[float, ...] = field(repr=False)
+    words: tuple[float, ...] = field(repr=False)
     platt: tuple[float, float]
     conformal: Conformal = field(repr=False)
 
@@ -160,7 +164,7 @@ class DifficultyPredictor:
         """Return column names and what each adds to the log-odds of ``model``: (n, columns + 1).
 
         The last number is the bias; a row adds up to the log-odds of :meth:`probabilities`. Trees
-        are attributed by TreeSHAP, the line by coefficient times scaled value.
+        are attributed by TreeSHAP, lines by coefficient times scaled value, words in one sum.
 
         Raises:
             BadPredictor: an unknown model, or as in :meth:`probabilities`.
@@ -175,9 +179,16 @@ class DifficultyPredictor:
         for column, target in enumerate(self.design.column_of_line()):
             total[:, target] += by_line[:, column]
         total[:, -1] += head.line[0]
-        total *= head.platt[1] / MEMBERS
+        columns = self.design.columns
+        members = 3
+        if head.words:
+            said = self._words(head, features, tasks)
+            total = np.column_stack([total[:, :-1], said, total[:, -1]])
+            columns = (*columns, WORDS)
+            members = 4
+        total *= head.platt[1] / members
         total[:, -1] += head.platt[0]
-        return self.design.columns, total
+        return columns, total
 
     def column(self, model: str) -> int:
         """Return the column of ``model`` in :meth:`probabilities`.
@@ -209,9 +220,15 @@ class DifficultyPredictor:
         columns = []
         for head in self.heads:
             line = head.line[0] + lines @ np.array(head.line[1:])
-            mean = (margin(head.booster, trees) + pool + line) / MEMBERS
-            columns.append(head.platt[0] + head.platt[1] * mean)
+            members = [margin(head.booster, trees), pool, line]
+            if head.words:
+                members.append(self._words(head, features, tasks))
+            columns.append(head.platt[0] + head.platt[1] * np.mean(members, axis=0))
         return np.column_stack(columns)
+
+    def _words(self, head: RightHead, features: Features, tasks: Tasks) -> NDArray[np.float64]:
+        rows = self.design.weighed_words(features)
+        return say(np.array(head.words), rows, self.design.one_hot(len(features), tasks))
 
 
 def gain_score(

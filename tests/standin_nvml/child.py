@@ -1,4 +1,7 @@
-"""Runs the real GPU code the way a campaign does; the tests kill it at chosen moments."""
+"""Runs the real GPU code the way a campaign does; the tests kill it at chosen moments.
+
+Scenes import what only they need: the tests start this some sixty times.
+"""
 
 import json
 import os
@@ -11,15 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from calibrate.bench import Engine, MixedTimes, MonotonicClock, Point, StepTimes
-from calibrate.campaign import Campaign, Pace, run_campaign
 from calibrate.clocks import clear_leftover, locked_clocks
-from calibrate.doctor import diagnose
-from calibrate.measure import MeasurePlan, measure
 from calibrate.nvml import NvmlGpu
-from calibrate.rig import open_rig
 from calibrate.sampler import ProcessSampler
-from calibrate.study import study_of
-from calibrate.sweep import Strategy, Sweep
 from model.work import Phase
 from phasewatt.errors import UserError
 
@@ -121,6 +118,11 @@ def campaign() -> None:
     argv[3] is the strategy. A line is said for every record, so that the tests know when to kill.
     """
     import calibrate.torchbench
+    from calibrate.campaign import Campaign, Pace, run_campaign
+    from calibrate.measure import MeasurePlan
+    from calibrate.rig import open_rig
+    from calibrate.study import study_of
+    from calibrate.sweep import Strategy, Sweep
 
     calibrate.torchbench.open_torch_bench = lambda _device, _models: SleepingBench()
     sweep = Sweep(
@@ -168,6 +170,8 @@ def command() -> None:
 
 
 def measure_locked() -> None:
+    from calibrate.measure import MeasurePlan, measure
+
     gpu = NvmlGpu.open()
     sampler = ProcessSampler(gpu.identity().uuid)
     sampler.start()
@@ -254,6 +258,8 @@ def sample_and_hang() -> None:
 
 
 def doctor() -> None:
+    from calibrate.doctor import diagnose
+
     rows = diagnose(NvmlGpu.open, probe_lock="probe" in sys.argv)
     say(json.dumps({row.check: [row.answer, row.detail, row.remedy] for row in rows}))
 

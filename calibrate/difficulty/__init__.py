@@ -1,0 +1,1 @@
+"""Difficulty predictors on the command line: results, tables, pictures and explanations."""

@@ -1,0 +1,329 @@
+"""Groups of a fleet: each a model on a GPU, with replicas of its own.
+
+In: what follows ``--group``, a scenario, a calibration. Out: every group with its calibration; a
+policy made ready for each of them, and a run of all together.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.beyond import beyond_measured
+from model.calibration import Calibration
+from model.calibration import load as load_calibration
+from phasewatt.errors import BadOption
+from policies import parse_policy
+from simulate.answers import Answers
+from simulate.batching import Disaggregated
+from simulate.legs import together_in_time
+from simulate.outcome import Outcome, ServedGroup
+from simulate.prepare import (
+    Prepared,
+    fleet_of,
+    fleet_size,
+    idle_power_w,
+    prepare,
+    redrawn,
+    serving_only,
+)
+from simulate.replay import Replayed
+from simulate.scenario import Scenario
+from simulate.selecting import Selected, select
+from simulate.serving import Queries, replay_on
+
+_WRITTEN = re.compile(
+    r"(?P<name>[^=,]+)=(?P<model>[^@,]+?)(@(?P<calibration>[^,]+?))?"
+    r":(?P<replicas>\d+)(:(?P<decoding>\d+))?(,engine=(?P<engine>[^,]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Replicas of one model on one kind of GPU; ``name`` is empty where a fleet has no others.
+
+    ``source`` says where its calibration is from, empty for that of the fleet. ``scenario`` is that
+    of the fleet, with the group's own model, engine and pools. ``replicas`` is None where no
+    groups are written and the scenario says how many.
+    """
+
+    name: str
+    source: str
+    calibration: Calibration
+    scenario: Scenario
+    replicas: int | None
+
+
+@dataclass(frozen=True)
+class PreparedFleet:
+    """A policy made ready for every group of a fleet, and who may serve what.
+
+    ``selected`` is whom its selection chose; None where it has none, or the fleet one group.
+    """
+
+    policy: str
+    groups: tuple[Prepared, ...]
+    may: NDArray[np.bool_] | None
+    selected: Selected | None = None
+
+
+def groups_of(scenario: Scenario, calibration: Calibration) -> tuple[Group, ...]:
+    """Return the groups of ``scenario``; one without a name, of ``calibration``, if it has none.
+
+    Raises:
+        BadOption: a group is not written as it should be, or twice.
+        BadCalibration: a group's calibration does not exist.
+    """
+    calibration = in_reach(calibration, scenario)
+    if not scenario.groups:
+        return (Group("", "", calibration, scenario, None),)
+    if scenario.replicas is not None:
+        raise BadOption("--replicas: every --group says how many; leave it out")
+    if scenario.model is not None or scenario.engine is not None:
+        raise BadOption("--model and --engine: every --group names its own; leave them out")
+    loaded = {"": calibration}
+    groups = [_group(text, scenario, loaded) for text in scenario.groups]
+    names = [group.name for group in groups]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadOption(f"--group: found {name!r} twice; expected another name for each")
+    return tuple(groups)
+
+
+def in_reach(calibration: Calibration, scenario: Scenario) -> Calibration:
+    """Return ``calibration`` with the clocks that ``scenario`` lets policies use."""
+    return beyond_measured(calibration) if scenario.beyond_measured else calibration
+
+
+def sizes_of(
+    groups: Sequence[Group], fleets: Sequence[PreparedFleet], queries: Queries
+) -> tuple[int, ...]:
+    """Return the replicas of each group; see :func:`simulate.prepare.fleet_size`."""
+    if groups[0].replicas is None:
+        runs = [fleet.groups[0] for fleet in fleets]
+        return (fleet_size(runs, groups[0].scenario, queries),)
+    return tuple(group.replicas or 0 for group in groups)
+
+
+def models_of(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Return the models that the groups may run: of a fleet without --group, the calibration's."""
+    found = [m for g in groups for m in ([g.scenario.model] if g.name else g.calibration.models)]
+    return tuple(dict.fromkeys(model for model in found if model is not None))
+
+
+def prepare_fleet(
+    policy: str, groups: Sequence[Group], queries: Queries, answers: Answers
+) -> PreparedFleet:
+    """Make the policy named ``policy`` ready on every group: each has a governor of its own.
+
+    Typical steps are those of replicas that share all queries evenly.
+
+    Raises:
+        BadPolicy, BadCalibration, OutOfRange: see :func:`simulate.prepare.prepare`.
+    """
+    if len(groups) == 1:
+        only = prepare(policy, groups[0].scenario, groups[0].calibration, queries)
+        return PreparedFleet(policy, (only,), None)
+    spec = parse_policy(policy)
+    whole = sum(group.replicas or 0 for group in groups)
+    prepared = [
+        replace(
+            prepare(
+                *(spec.governor, group.scenario, group.calibration),
+                answers.answered_by(group.scenario.model, queries),
+                share=(group.replicas or 0) / whole,
+            ),
+            policy=policy,
+        )
+        for group in groups
+    ]
+    if spec.selection is None:
+        return PreparedFleet(policy, tuple(prepared), None)
+    selected = select(spec.selection, prepared, answers, groups[0].scenario.seed)
+    return PreparedFleet(policy, tuple(prepared), selected.first(prepared), selected)
+
+
+def drawn_of(groups: Sequence[Group], seed: int, draw: int) -> dict[str, Calibration]:
+    """Return every group's calibration, by its source, with coefficients of one draw."""
+    calibrations = {group.source: group.calibration for group in groups}
+    return {
+        source: calibration.drawn(
+            np.random.default_rng([seed, draw, index] if index else [seed, draw])
+        )
+        for index, (source, calibration) in enumerate(calibrations.items())
+    }
+
+
+def redrawn_fleet(
+    fleet: PreparedFleet, groups: Sequence[Group], drawn: Mapping[str, Calibration]
+) -> PreparedFleet:
+    """Return ``fleet`` as it would fare on the calibrations ``drawn``, by their sources."""
+    return replace(
+        fleet,
+        groups=tuple(
+            redrawn(ready, drawn[group.source], group.scenario.engine)
+            for ready, group in zip(fleet.groups, groups, strict=True)
+        ),
+    )
+
+
+def run_fleet(
+    fleet: PreparedFleet,
+    groups: Sequence[Group],
+    queries: Queries,
+    sizes: Sequence[int],
+    advance: Callable[[int], None] = lambda _n: None,
+) -> Outcome:
+    """Replay ``queries`` under one policy on ``sizes`` replicas of each group.
+
+    Raises:
+        BadOption: nobody knows a GPU's idle power.
+    """
+    served = _served(fleet, groups, sizes)
+    selected = fleet.selected
+    if selected is None or not selected.choice.escalated.any():
+        replayed = _replay(fleet.groups, groups, sizes, replace(queries, may=fleet.may), advance)
+    else:
+        replayed = _replay_twice(fleet, selected, groups, sizes, served, queries, advance)
+    outcome = Outcome(
+        policy=fleet.policy,
+        groups=served,
+        arrival_s=queries.arrival_s,
+        prompt_tokens=queries.lengths.prompt_tokens,
+        output_tokens=queries.lengths.output_tokens,
+        replayed=replayed,
+    )
+    tokens = np.stack([ready.lengths.output_tokens for ready in fleet.groups])
+    of_group = tokens[outcome.group_of, np.arange(tokens.shape[1])]
+    return replace(outcome, output_tokens=of_group)
+
+
+def _replay(
+    ready: Sequence[Prepared],
+    groups: Sequence[Group],
+    sizes: Sequence[int],
+    queries: Queries,
+    advance: Callable[[int], None],
+) -> Replayed:
+    parts = [
+        each.serving.on(
+            replace(queries, lengths=each.lengths), fleet_of(each, group.scenario, size)
+        )
+        for each, group, size in zip(ready, groups, sizes, strict=True)
+    ]
+    return replay_on(parts, queries, advance)
+
+
+def _replay_twice(
+    fleet: PreparedFleet,
+    selected: Selected,
+    groups: Sequence[Group],
+    sizes: Sequence[int],
+    served: Sequence[ServedGroup],
+    queries: Queries,
+    advance: Callable[[int], None],
+) -> Replayed:
+    """Replay first answers, then the second ones, which are asked for where the first ones end.
+
+    They are given by groups of other models, so that the one run knows nothing of the other.
+    """
+    then = selected.then(fleet.groups)
+    legs = [
+        [g for g in range(len(groups)) if then[:, g].any() == is_second]
+        for is_second in (False, True)
+    ]
+
+    def leg(second: bool, ready: Sequence[Prepared], asked: Queries) -> Replayed:
+        of_leg = legs[second]
+        return _replay(
+            ready, [groups[g] for g in of_leg], [sizes[g] for g in of_leg], asked, advance
+        )
+
+    ready = [fleet.groups[g] for g in legs[0]]
+    may = selected.first(fleet.groups)[:, legs[0]]
+    first = leg(False, ready, replace(queries, may=may))
+    again = np.flatnonzero(selected.choice.escalated & ~first.rejected)
+    if again.size == 0:
+        raise BadOption(f"policy {fleet.policy}: no first answer fits the KV cache")
+    again = again[np.argsort(first.finish_s[again], kind="stable")]
+    ready = [serving_only(fleet.groups[g], again) for g in legs[1]]
+    asked = replace(
+        queries,
+        arrival_s=first.finish_s[again],
+        lengths=queries.lengths.take(again),
+        may=then[again][:, legs[1]],
+    )
+    second = leg(True, ready, asked)
+    idle_w = np.zeros(sum(sizes))
+    for each, group, mine in zip(fleet.groups, groups, served, strict=True):
+        idle_w[list(mine.replicas)] = idle_power_w(each.gpu, group.scenario)
+    first_numbers, second_numbers = (
+        _numbers([groups[g] for g in leg], [sizes[g] for g in leg], [served[g] for g in leg])
+        for leg in legs
+    )
+    return together_in_time(first, second, again, (first_numbers, second_numbers), idle_w)
+
+
+def _numbers(
+    groups: Sequence[Group], sizes: Sequence[int], served: Sequence[ServedGroup]
+) -> list[int]:
+    """Return what the fleet calls the replicas of some of its groups, in the order of a run."""
+    counts = [size - _decoding(group) for group, size in zip(groups, sizes, strict=True)]
+    both = list(zip(served, counts, strict=True))
+    return [n for mine, count in both for n in mine.replicas[:count]] + [
+        n for mine, count in both for n in mine.replicas[count:]
+    ]
+
+
+def _served(
+    fleet: PreparedFleet, groups: Sequence[Group], sizes: Sequence[int]
+) -> tuple[ServedGroup, ...]:
+    """Return the groups with the numbers of their replicas: of pools, those that prefill first."""
+    decoding = [_decoding(group) for group in groups]
+    first = 0
+    numbers: list[list[int]] = []
+    for size, of_decode in zip(sizes, decoding, strict=True):
+        numbers.append(list(range(first, first + size - of_decode)))
+        first += size - of_decode
+    for mine, of_decode in zip(numbers, decoding, strict=True):
+        mine.extend(range(first, first + of_decode))
+        first += of_decode
+    return tuple(
+        ServedGroup(group.name, ready.model, tuple(mine))
+        for group, ready, mine in zip(groups, fleet.groups, numbers, strict=True)
+    )
+
+
+def _decoding(group: Group) -> int:
+    batching = group.scenario.batching
+    return batching.decode_replicas if isinstance(batching, Disaggregated) else 0
+
+
+def _group(text: str, scenario: Scenario, loaded: dict[str, Calibration]) -> Group:
+    pooled = isinstance(scenario.batching, Disaggregated)
+    found = _WRITTEN.fullmatch(text)
+    if found is None or pooled != bool(found["decoding"]):
+        counts = "PREFILLING:DECODING" if pooled else "REPLICAS"
+        raise BadOption(
+            f"--group: found {text!r}; expected NAME=MODEL[@CALIBRATION]:{counts}[,engine=NAME]"
+        )
+    sizes = [int(found[key]) for key in ("replicas", "decoding") if found[key]]
+    if min(sizes) < 1:
+        raise BadOption(f"--group {found['name']}: found 0 replicas; expected 1 or more")
+    source = found["calibration"] or ""
+    if source not in loaded:
+        loaded[source] = in_reach(load_calibration(source), scenario)
+    batching = scenario.batching
+    if isinstance(batching, Disaggregated):
+        batching = replace(batching, prefill_replicas=sizes[0], decode_replicas=sizes[1])
+    own = replace(
+        scenario,
+        groups=(),
+        model=found["model"],
+        engine=found["engine"],
+        batching=batching,
+        replicas=None if pooled else sizes[0],
+    )
+    return Group(found["name"], source, loaded[source], own, sum(sizes))
