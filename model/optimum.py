@@ -18,6 +18,9 @@ from phasewatt.errors import OutOfRange
 DRAWS = 100
 """Draws behind each interval."""
 
+NEAR = 0.01
+"""Energies within this share of the least are hardly more than it."""
+
 
 @dataclass(frozen=True)
 class Optimum:
@@ -26,6 +29,7 @@ class Optimum:
     Attributes:
         sm_mhz, low_mhz, high_mhz: that clock, and the middle 95% of those that draws of the curves'
             coefficients (and shapes below the measured clocks) lead to.
+        near_mhz: the lowest and the highest clock that take within :data:`NEAR` of the least.
         from_mhz, to_mhz: the clocks considered: those in range that hold under the power limit.
         stock_mhz: the clock that an untouched GPU holds.
         saving: share of the energy at that clock which the clock of least energy saves.
@@ -35,6 +39,7 @@ class Optimum:
     sm_mhz: float
     low_mhz: float
     high_mhz: float
+    near_mhz: tuple[float, float]
     from_mhz: float
     to_mhz: float
     stock_mhz: float
@@ -73,12 +78,15 @@ def least_energy(curves: Curves, drawn: Sequence[Curves], gpu: Gpu, work: Work) 
     best_mhz = _best(curves, work, clocks)
     others_mhz = [_best(other, work, clocks) for other in drawn]
     low_mhz, high_mhz = np.quantile(others_mhz, (0.025, 0.975))
+    each_j = curves.energy_j(work, clocks)
+    near = clocks[each_j <= (1 + NEAR) * each_j.min()]
     both = np.array([best_mhz, stock_mhz])
     energy_j, time_s = curves.energy_j(work, both), curves.time_s(work, both)
     return Optimum(
         sm_mhz=best_mhz,
         low_mhz=float(low_mhz),
         high_mhz=float(high_mhz),
+        near_mhz=(float(near[0]), float(near[-1])),
         from_mhz=float(clocks[0]),
         to_mhz=float(clocks[-1]),
         stock_mhz=stock_mhz,

@@ -24,9 +24,9 @@ def command(calibration: str, phase: str, beyond_measured: bool, as_json: bool) 
     """Say at which clock each model of CALIBRATION (a file or a name) takes the least energy.
 
     At the corners of the measured batches and lengths, with 95% intervals; below them the same of
-    public measurements, whole processes among them.
+    public measurements on the same kind of GPU, or on all where there are none.
     """
-    from calibrate.optimum import describe, optima, print_optima, public_optima
+    from calibrate.optimum import describe, of_the_same_kind, optima, print_optima, public_optima
     from calibrate.public_clocks import read_clocks
     from model.beyond import beyond_measured as reach_beyond
     from model.calibration import load
@@ -35,7 +35,10 @@ def command(calibration: str, phase: str, beyond_measured: bool, as_json: bool) 
     loaded = load(calibration)
     if beyond_measured:
         loaded = reach_beyond(loaded)
-    found, public = optima(loaded, Phase(phase)), public_optima(read_clocks())
+    found, public = (
+        optima(loaded, Phase(phase)),
+        public_optima(of_the_same_kind(read_clocks(), loaded.gpu.name)),
+    )
     if as_json:
         print_json(describe(loaded, found, public))
     else:

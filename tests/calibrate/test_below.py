@@ -10,8 +10,8 @@ from twin_studies import steer_study
 from calibrate.bench import Engine, Point
 from calibrate.cli import main
 from calibrate.fit import fit_study
-from calibrate.optimum import public_optima
-from calibrate.public_clocks import ClockSeries
+from calibrate.optimum import of_the_same_kind, public_optima
+from calibrate.public_clocks import ClockSeries, read_clocks
 from calibrate.twin.cost import step_cost
 from calibrate.twin.truth import twin_truth
 from model.calibration import dump
@@ -85,7 +85,10 @@ def test_optimum_names_what_is_at_the_edge_and_what_is_transferred(path):
     for one in wide["least_energy"]:
         assert one["transferred"] == (one["optimum"]["sm_mhz"] < measured_mhz)
         assert one["optimum"]["from_mhz"] < 720
-    assert {one["gpu"] for one in wide["public"]} >= {"H100", "A100", "RTX 3090"}
+    assert {one["gpu"] for one in wide["public"]} == {"H100"}
+    series = read_clocks()
+    assert of_the_same_kind(series, "NVIDIA H200") == series
+    assert {one.gpu for one in of_the_same_kind(series, "NVIDIA GeForce RTX 3090")} == {"RTX 3090"}
 
 
 def test_the_least_of_a_public_series_lies_within_its_interval():
