@@ -20,7 +20,7 @@ from model.calibration import load
 from model.work import Phase
 from simulate.metrics import measure
 from simulate.prepare import prepare, queries_of, run
-from simulate.scenario import Arrivals, Scenario
+from simulate.scenario import Scenario
 from simulate.serving import ServingAlone
 
 CALIBRATION = "rtx3090-club3090"
@@ -57,11 +57,11 @@ def _measure(replicas: int, requests: int) -> None:
     scenario = Scenario((), "phase-aware", replicas=replicas)
     calibration = load(CALIBRATION)
     trace = traces.load(f"synthetic:poisson,rate=1,n={requests},{LENGTHS}")
-    alone = prepare("phase-aware", scenario, calibration, queries_of(trace, Arrivals.TRACE))
+    alone = prepare("phase-aware", scenario, calibration, queries_of(trace, scenario))
     assert isinstance(alone.serving, ServingAlone)
     busy_s = sum(float(alone.serving.service[phase].time_s.sum()) for phase in Phase)
     rate = LOAD * replicas / (busy_s / requests + 2 * scenario.switch_latency_s)
-    queries = queries_of(traces.scale_rate(trace, rate), Arrivals.TRACE)
+    queries = queries_of(traces.scale_rate(trace, rate), scenario)
     marks = [time.perf_counter()]
     _bare(requests)
     marks.append(time.perf_counter())

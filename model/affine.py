@@ -4,6 +4,7 @@ In: curves whose time knows its parts and whose power knows what is busy. Out: t
 :class:`model.pricing.CurvePrices`, from a few products with matrices that are worked out once.
 """
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,8 @@ import numpy as np
 from model.activity import LEAST_VOLTAGE, switching
 from model.curves import Curves
 from model.gpu import Gpu, Load
-from model.mixed import MixedCurves
-from model.pricing import CurvePrices, Priced, Step
+from model.mixed import MixedCurves, mixed_curves
+from model.pricing import CurvePrices, Priced, Step, StepPrices
 from model.shape import Coefficients, Inputs, Parts
 from model.work import Array, Phase, Work
 
@@ -36,16 +37,15 @@ class AffinePrices:
     def __init__(self, prefill: Curves, decode: Curves, gpu: Gpu, cap_w: float | None) -> None:
         mixed = MixedCurves(prefill, decode)
         self._by_curves = CurvePrices(prefill, decode, gpu, cap_w, mixed)
+        self._gpu = gpu
         self._shared = mixed.shared
         self._prefill, self._decode = _Affine(prefill), _Affine(decode)
-        loads: dict[tuple[bool, bool], Load] = {
+        self._kinds: dict[tuple[bool, bool], Load] = {
             (True, False): prefill,
             (False, True): decode,
             (True, True): mixed,
         }
-        self._loads = {
-            key: (*load.measured_mhz, gpu.limit_w(load, cap_w)) for key, load in loads.items()
-        }
+        self._loads = self._limits(cap_w)
 
     def price(self, step: Step, steps: int, asked_mhz: float) -> Priced:
         """Return what ``step`` costs; see :meth:`model.pricing.StepPrices.price`.
@@ -77,6 +77,34 @@ class AffinePrices:
         time_s = _sum([(share, curves.time_s(parts, held)) for share, curves, parts in bases])
         return Priced(time_s, power_w, np.full(steps, held))
 
+    def at_clocks(self, step: Step, steps: int, sm_mhz: Array) -> Priced:
+        """Return what ``step`` costs at clocks that hold, whatever the power limit."""
+        bases = [
+            (share, curves, curves.parts(step, steps)) for share, curves in self._weights(step)
+        ]
+        levels = [(share, *curves.powers_w(parts)) for share, curves, parts in bases]
+        switched = bases[0][1].switching_at(sm_mhz)
+        power_w = _sum([(share, static + dynamic * switched) for share, static, dynamic in levels])
+        time_s = _sum([(share, curves.time_s(parts, sm_mhz)) for share, curves, parts in bases])
+        return Priced(time_s, power_w, sm_mhz)
+
+    def lowest_mhz(self, step: Step) -> float:
+        """Return the lowest clock at which such a step was calibrated."""
+        return self._loads[step.prefill_tokens > 0, step.decode_batch > 0][0]
+
+    def capped(self, cap_w: float) -> "AffinePrices":
+        """Return the prices under another power limit in watts."""
+        other = copy.copy(self)
+        other._by_curves = self._by_curves.capped(cap_w)
+        other._loads = self._limits(cap_w)
+        return other
+
+    def _limits(self, cap_w: float | None) -> dict[tuple[bool, bool], tuple[float, float, float]]:
+        return {
+            key: (*load.measured_mhz, self._gpu.limit_w(load, cap_w))
+            for key, load in self._kinds.items()
+        }
+
     def prefill_time_share(self, step: Step, sm_mhz: float) -> float:
         """Return the part of a mixed step that is prefill's."""
         prefill, decode = step.alone()
@@ -91,6 +119,20 @@ class AffinePrices:
             return [(1.0, self._decode)]
         share = step.prefill_tokens / (step.prefill_tokens + step.decode_batch)
         return [(share, self._prefill), (1 - share, self._decode)]
+
+
+def prices_of(
+    prefill: Curves, decode: Curves, gpu: Gpu, cap_w: float | None, mixes: bool
+) -> StepPrices:
+    """Return the fastest prices of these curves; with ``mixes``, of mixed steps too.
+
+    Raises:
+        BadCalibration: the curves cannot price mixed steps, and steps may mix.
+    """
+    mixed = mixed_curves(prefill, decode) if mixes else None
+    if is_affine(prefill, decode):
+        return AffinePrices(prefill, decode, gpu, cap_w)
+    return CurvePrices(prefill, decode, gpu, cap_w, mixed)
 
 
 def is_affine(prefill: Curves, decode: Curves) -> bool:
@@ -155,6 +197,10 @@ class _Affine:
         if sm_mhz not in self._known:
             self._known[sm_mhz] = float(self._switching(np.asarray(sm_mhz / self._power_mhz)))
         return self._known[sm_mhz]
+
+    def switching_at(self, sm_mhz: Array) -> Array:
+        """Return x V(x)^2 at each clock."""
+        return self._switching(sm_mhz / self._power_mhz)
 
     def clock_mhz(self, switched: Array) -> Array:
         """Return the clocks at which :meth:`switching` takes the values ``switched``."""

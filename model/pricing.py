@@ -4,7 +4,7 @@ In: a :class:`Step` and how often it repeats while its contexts grow. Out: :clas
 one row a step: seconds, watts and the clock that held.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -67,6 +67,22 @@ class StepPrices(Protocol):
         """
         ...
 
+    def at_clocks(self, step: Step, steps: int, sm_mhz: Array) -> Priced:
+        """Return what ``step`` costs at clocks that hold, whatever the power limit.
+
+        ``sm_mhz`` lies inside the calibrated domain: one clock for each of ``steps`` repetitions,
+        or any number of clocks for a single one.
+        """
+        ...
+
+    def lowest_mhz(self, step: Step) -> float:
+        """Return the lowest clock at which such a step was calibrated."""
+        ...
+
+    def capped(self, cap_w: float) -> "StepPrices":
+        """Return the prices under another power limit in watts."""
+        ...
+
     def prefill_time_share(self, step: Step, sm_mhz: float) -> float:
         """Return the part of a mixed step that is prefill's.
 
@@ -96,6 +112,20 @@ class CurvePrices:
             np.broadcast_to(load.power_w(work, held), (steps,)),
             held,
         )
+
+    def at_clocks(self, step: Step, steps: int, sm_mhz: Array) -> Priced:
+        """Return what ``step`` costs at ``sm_mhz``; see :meth:`StepPrices.at_clocks`."""
+        load, work = self._load(step), step.work(steps)
+        time_s, power_w = load.time_s(work, sm_mhz), load.power_w(work, sm_mhz)
+        return Priced(time_s, np.broadcast_to(power_w, time_s.shape), sm_mhz)
+
+    def lowest_mhz(self, step: Step) -> float:
+        """Return the lowest clock at which such a step was calibrated."""
+        return self._load(step).domain.sm_mhz[0]
+
+    def capped(self, cap_w: float) -> "CurvePrices":
+        """Return the prices under another power limit in watts."""
+        return replace(self, cap_w=cap_w)
 
     def prefill_time_share(self, step: Step, sm_mhz: float) -> float:
         """Return the part of a mixed step that is prefill's."""

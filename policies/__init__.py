@@ -4,22 +4,30 @@ In: curves and what a policy may see. Out: requested clocks and chosen models; n
 """
 
 from policies.governor import UNLOCKED_MHZ, Governor, PhaseClocks, Setting
+from policies.pools import governor_of
 from policies.registry import PolicySpec, known_governors, make_governor, parse_policy
 from policies.selection import SELECTIONS, Selection, make_selection
 from policies.sight import Choice, Predictions, Promise, Sight
+from policies.situation import Decision, Looking, Pilot, Situation, Watch
 
 __all__ = [
     "SELECTIONS",
     "UNLOCKED_MHZ",
     "Choice",
+    "Decision",
     "Governor",
+    "Looking",
     "PhaseClocks",
+    "Pilot",
     "PolicySpec",
     "Predictions",
     "Promise",
     "Selection",
     "Setting",
     "Sight",
+    "Situation",
+    "Watch",
+    "governor_of",
     "known_governors",
     "make_governor",
     "make_selection",

@@ -27,12 +27,25 @@ class Setting:
         curves: the curves of each phase.
         typical: a step that stands for each phase, shape (1,): medians of the trace.
         max_slowdown: how much longer a phase may take than at the untouched clock, as a fraction.
+        ttft_s, tpot_s: objectives that users are promised; None where there is none.
+        switch_latency_s: how long a change of the requested clock stalls a replica.
+        decode_steps: decode steps of a request, on average.
+        mixes: whether a step may compute prompts beside decoding sequences.
+        apart: whether each phase has replicas of its own.
+        idle_power_w: what a replica with nothing to do draws; None if nobody knows.
     """
 
     gpu: Gpu
     curves: Mapping[Phase, Curves]
     typical: Mapping[Phase, Work]
     max_slowdown: float
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    switch_latency_s: float = 0.0
+    decode_steps: float = 0.0
+    mixes: bool = False
+    apart: bool = False
+    idle_power_w: float | None = None
 
 
 class Governor(Protocol):
@@ -74,9 +87,29 @@ class PhaseClocks:
 
 def max_frequency(argument: str, setting: Setting) -> Governor:
     """Leave the GPU alone: the highest clock, subject to its power limit."""
-    _no_argument("max-frequency", argument)
+    no_argument("max-frequency", argument)
     del setting
     return PhaseClocks("max-frequency", dict.fromkeys(Phase, UNLOCKED_MHZ))
+
+
+def race_to_idle(argument: str, setting: Setting) -> Governor:
+    """Lock the highest clock that can be requested, so that replicas rest as soon as they can.
+
+    Both phases have one clock, so that nothing ever stalls; the power limit may hold a lower one.
+
+    Raises:
+        BadPolicy: an argument.
+        OutOfRange: no clock that can be requested lies inside the calibrated range of a phase.
+    """
+    no_argument("race-to-idle", argument)
+    highest = [setting.gpu.clocks_mhz(setting.curves[phase])[-1:] for phase in Phase]
+    if not all(clocks.size for clocks in highest):
+        raise OutOfRange(
+            f"none of the clocks that {setting.gpu.name} can be asked for lies inside the range "
+            "at which both phases were calibrated"
+        )
+    fastest = min(float(clocks[0]) for clocks in highest)
+    return PhaseClocks("race-to-idle", dict.fromkeys(Phase, fastest))
 
 
 def fixed(argument: str, setting: Setting) -> Governor:
@@ -86,7 +119,7 @@ def fixed(argument: str, setting: Setting) -> Governor:
         BadPolicy: the argument is not a clock.
         OutOfRange: the clock lies outside the calibrated range of a phase.
     """
-    mhz = _number("fixed", "a clock in MHz, as in fixed:1380", argument)
+    mhz = number("fixed", "a clock in MHz, as in fixed:1380", argument)
     _require_reachable(dict.fromkeys(Phase, mhz), setting)
     return PhaseClocks(f"fixed:{mhz:g}", dict.fromkeys(Phase, mhz), idle_mhz=mhz)
 
@@ -98,7 +131,7 @@ def power_cap(argument: str, setting: Setting) -> Governor:
         BadPolicy: the argument is not a power.
         OutOfRange: the cap is below what the lowest calibrated clock draws.
     """
-    cap_w = _number("power-cap", "a power in W, as in power-cap:250", argument)
+    cap_w = number("power-cap", "a power in W, as in power-cap:250", argument)
     governor = PhaseClocks(f"power-cap:{cap_w:g}", dict.fromkeys(Phase, UNLOCKED_MHZ), cap_w=cap_w)
     for phase in Phase:
         held_mhz(governor, phase, setting.typical[phase], setting)
@@ -123,7 +156,7 @@ def phase_aware(argument: str, setting: Setting) -> Governor:
         for phase in Phase
     }
     _require_reachable(clocks, setting)
-    return _own_clocks("phase-aware" + (f":{argument}" if argument else ""), clocks)
+    return own_clocks("phase-aware" + (f":{argument}" if argument else ""), clocks)
 
 
 def min_energy(argument: str, setting: Setting) -> Governor:
@@ -226,12 +259,15 @@ def _energy_j(energy_j: Array, time_s: Array) -> Array:
 
 
 def _minimising(name: str, argument: str, setting: Setting, objective: Objective) -> Governor:
-    _no_argument(name, argument)
-    return _own_clocks(name, {p: best_clock_mhz(p, setting, objective) for p in Phase})
+    no_argument(name, argument)
+    return own_clocks(name, {p: best_clock_mhz(p, setting, objective) for p in Phase})
 
 
-def _own_clocks(name: str, clocks: Mapping[Phase, float]) -> Governor:
-    """An idle replica waits at the prefill clock, so that the switch is off the path to TTFT."""
+def own_clocks(name: str, clocks: Mapping[Phase, float]) -> Governor:
+    """Return a governor of two clocks.
+
+    An idle replica waits at the prefill clock, so that the switch is off the path to TTFT.
+    """
     return PhaseClocks(name, clocks, idle_mhz=clocks[Phase.PREFILL])
 
 
@@ -241,12 +277,18 @@ def _require_reachable(clocks: Mapping[Phase, float], setting: Setting) -> None:
         setting.gpu.settle(mhz, curves, setting.typical[phase])
 
 
-def _no_argument(name: str, argument: str) -> None:
+def no_argument(name: str, argument: str) -> None:
+    """Raise :class:`BadPolicy` if ``argument`` holds anything."""
     if argument:
         raise BadPolicy(f"policy {name}: found argument {argument!r}; expected none")
 
 
-def _number(name: str, expected: str, text: str) -> float:
+def number(name: str, expected: str, text: str) -> float:
+    """Return the positive number that policy ``name`` has as its argument.
+
+    Raises:
+        BadPolicy: ``text`` is not one; ``expected`` says what it should be.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -265,5 +307,5 @@ def _phase_numbers(argument: str) -> dict[Phase, float]:
                 f"policy phase-aware: found {part!r}; expected prefill=MHZ and decode=MHZ, "
                 "each once"
             )
-        given[Phase(key)] = _number("phase-aware", f"{key}=MHZ", value)
+        given[Phase(key)] = number("phase-aware", f"{key}=MHZ", value)
     return given

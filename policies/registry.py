@@ -15,8 +15,16 @@ from typing import Any
 
 from phasewatt.errors import BadPolicy
 from policies import governor as builtin
+from policies.feedback import feedback
+from policies.fleet_cap import fleet_cap
 from policies.governor import Governor, Setting
+from policies.greenllm import greenllm
+from policies.oracle import oracle
+from policies.pools import PoolGovernors
 from policies.selection import SELECTIONS
+from policies.slo_aware import slo_aware
+from policies.switching import composition_aware, phase_aware_amortised
+from policies.voltana import voltana
 
 ENTRY_POINT_GROUP = "phasewatt.governors"
 
@@ -31,7 +39,18 @@ BUILTIN: Mapping[str, GovernorFactory] = {
     "min-energy": builtin.min_energy,
     "min-edp": builtin.min_edp,
     "min-ed2p": builtin.min_ed2p,
+    "race-to-idle": builtin.race_to_idle,
+    "phase-aware-amortised": phase_aware_amortised,
+    "composition-aware": composition_aware,
+    "slo-aware": slo_aware,
+    "feedback": feedback,
+    "fleet-cap": fleet_cap,
+    "oracle": oracle,
+    "greenllm": greenllm,
+    "voltana": voltana,
 }
+
+POOLS = "pools"
 
 
 @dataclass(frozen=True)
@@ -53,9 +72,9 @@ def parse_policy(text: str) -> PolicySpec:
     if not all(parts):
         raise BadPolicy(f"policy {text!r}: found an empty part; expected SELECTION+GOVERNOR")
     selections = [part for part in parts if part.partition(":")[0] in SELECTIONS]
-    if len(parts) == 2 and selections == parts and parts[1] in known_governors():
-        # The upper bounds of both kinds bear one name.
-        selections = parts[:1]
+    if selections == parts and parts[-1] in known_governors():
+        # The bounds of both kinds bear one name, which is the governor's where it stands last.
+        selections = parts[:-1]
     governors = parts[1:] if selections == parts[:1] else [p for p in parts if p not in selections]
     if len(selections) > 1 or len(governors) > 1:
         raise BadPolicy(
@@ -71,11 +90,13 @@ def parse_policy(text: str) -> PolicySpec:
 
 def known_governors() -> tuple[str, ...]:
     """Return the names that can be typed: built in, then those of installed packages."""
-    return (*BUILTIN, *sorted(set(_entry_points()) - set(BUILTIN)))
+    return (*BUILTIN, POOLS, *sorted(set(_entry_points()) - set(BUILTIN)))
 
 
 def make_governor(text: str, setting: Setting) -> Governor:
     """Return the governor that ``text`` names: ``NAME``, ``NAME:ARGUMENT``, ``FILE.py:NAME``.
+
+    ``pools:A|B`` names the governors of a pool that prefills and of one that decodes.
 
     Raises:
         BadPolicy: the name is unknown (with the nearest spelling), the file or package cannot be
@@ -88,6 +109,8 @@ def make_governor(text: str, setting: Setting) -> Governor:
         return _from_file(Path(name), argument, setting)
     if name in BUILTIN:
         return BUILTIN[name](argument, setting)
+    if name == POOLS:
+        return _for_pools(argument, setting)
     installed = _entry_points()
     if name in installed:
         try:
@@ -98,6 +121,16 @@ def make_governor(text: str, setting: Setting) -> Governor:
     nearest = difflib.get_close_matches(name, known_governors(), n=1, cutoff=0.4)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     raise BadPolicy(f"unknown policy {name!r}; known: {', '.join(known_governors())}{hint}")
+
+
+def _for_pools(argument: str, setting: Setting) -> PoolGovernors:
+    each = [text.strip() for text in argument.split("|")]
+    if len(each) != 2 or not all(each) or any(text.startswith(f"{POOLS}:") for text in each):
+        raise BadPolicy(f"policy pools: found {argument!r}; expected pools:PREFILL|DECODE")
+    if not setting.apart:
+        raise BadPolicy("policy pools: found one pool; expected --batching disaggregated:P:D")
+    prefill, decode = (make_governor(text, setting) for text in each)
+    return PoolGovernors(prefill, decode)
 
 
 def _entry_points() -> dict[str, Any]:

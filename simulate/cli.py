@@ -46,6 +46,21 @@ DEFAULT_POLICY = "phase-aware"
         metavar="N",
         help="Draws of the curves' coefficients behind each interval; 0: no intervals.",
     ),
+    click.option(
+        "--warm-up",
+        default="0",
+        show_default=True,
+        metavar="TIME|auto",
+        help="Leave the begin out of all figures; auto: as much as MSER-5 says.",
+    ),
+    click.option(
+        "--by",
+        "by",
+        multiple=True,
+        metavar="WAY",
+        help="Also break down by model, task or window:TIME; may be repeated.",
+    ),
+    click.option("--token-times", is_flag=True, help="Write the time of every token, too."),
     *OUTPUT,
 )
 @click.pass_context
@@ -55,6 +70,9 @@ def main(
     policies: tuple[str, ...],
     baseline: str,
     draws: int,
+    warm_up: str,
+    by: tuple[str, ...],
+    token_times: bool,
     output: Path | None,
     as_json: bool,
     verbose: bool,
@@ -69,11 +87,20 @@ def main(
     if context.invoked_subcommand is not None:
         _refuse_stray_options(context)
         return
+    from simulate.breakdown import parse_by
     from simulate.compare import compare, planned_queries, require_sensible
     from simulate.report import print_comparison, summary
     from simulate.results import write_results
+    from simulate.warmup import parse_warm_up
 
-    inputs = inputs_of(given, policies or (DEFAULT_POLICY,), baseline=baseline, draws=draws)
+    inputs = inputs_of(
+        *(given, policies or (DEFAULT_POLICY,)),
+        baseline=baseline,
+        draws=draws,
+        warm_up=parse_warm_up(warm_up),
+        by=tuple(dict.fromkeys(parse_by(way) for way in by)),
+        token_times=token_times,
+    )
     require_sensible(inputs.scenario)
     _say(verbose, f"{inputs.trace!r}; calibration {inputs.calibration.name}")
     with _results_in(output) as directory:
@@ -87,7 +114,9 @@ def main(
     else:
         print_comparison(out(), comparison)
     if output is not None:
-        note(f"wrote {output}/: summary.json, requests.parquet, power.parquet, plots")
+        more = "parts.parquet, " if inputs.scenario.by else ""
+        more += "tokens.parquet, " if token_times else ""
+        note(f"wrote {output}/: summary.json, requests.parquet, power.parquet, {more}plots")
 
 
 @main.command("sweep", epilog=epilog())

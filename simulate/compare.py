@@ -4,8 +4,9 @@ In: a trace, a calibration, a scenario. Out: every policy's outcome and metrics,
 latency change against the baseline, and what of this is extrapolated.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -14,6 +15,8 @@ from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption
 from simulate.answers import answers_of
+from simulate.batching import Alone
+from simulate.breakdown import PartMetrics, break_down, require_parts
 from simulate.coverage import warnings_of
 from simulate.groups import (
     Group,
@@ -26,12 +29,15 @@ from simulate.groups import (
     run_fleet,
     sizes_of,
 )
-from simulate.metrics import Metrics, measure, percentiles
+from simulate.metrics import Metrics, measure
 from simulate.outcome import Outcome
+from simulate.percentiles import percentiles
+from simulate.power import by_state, clipped
 from simulate.prepare import Prepared, queries_of
 from simulate.quality import Quality, quality_of, quality_warnings
 from simulate.scenario import Scenario
 from simulate.serving import Queries
+from simulate.warmup import left_out, require_more
 from traces import Trace
 
 LATENCIES = ("ttft", "tpot", "e2e")
@@ -59,6 +65,7 @@ class PolicyResult:
         energy_j: the fleet's energy with interval.
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
+        parts: the figures of each part, for each of the scenario's ways to break a run down.
     """
 
     fleet: PreparedFleet
@@ -68,6 +75,7 @@ class PolicyResult:
     energy_j: Estimate
     saving: Estimate
     latency_change: dict[str, Estimate]
+    parts: dict[str, tuple[PartMetrics, ...]]
 
     @property
     def prepared(self) -> Prepared:
@@ -111,16 +119,19 @@ def compare(
         BadPolicy, BadCalibration, BadOption, OutOfRange: see :func:`simulate.prepare.prepare`.
     """
     names = list(dict.fromkeys((scenario.baseline, *scenario.policies)))
-    queries = queries_of(trace, scenario.arrivals)
+    queries = queries_of(trace, scenario)
+    _require_parts(trace, scenario, queries)
     groups = groups_of(scenario, calibration)
     answers = answers_of(trace, scenario, models_of(groups))
     fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
     sizes = sizes_of(groups, fleets, queries)
-    outcomes = [run_fleet(fleet, groups, queries, sizes, advance) for fleet in fleets]
-    metrics = [measure(outcome, scenario.slo) for outcome in outcomes]
+    asked = replace(queries, tokens=_needs_tokens(scenario))
+    outcomes = [run_fleet(fleet, groups, asked, sizes, advance) for fleet in fleets]
+    start = left_out(scenario.warm_up, outcomes)
+    metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
     qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
-    draws = _draws(fleets, groups, scenario, queries, sizes, advance)
-    nominal = [_figures(outcome) for outcome in outcomes]
+    draws = _draws(fleets, groups, scenario, queries, sizes, start.since_s, advance)
+    nominal = [_figures(outcome, start.since_s) for outcome in outcomes]
     results = tuple(
         PolicyResult(
             fleets[i],
@@ -139,6 +150,7 @@ def compare(
                 for key in nominal[i]
                 if key != "energy_j"
             },
+            _parts(outcomes[i], trace, scenario, start.since_s),
         )
         for i in range(len(names))
     )
@@ -149,6 +161,7 @@ def compare(
         sum(sizes),
         results,
         (
+            *(() if start.note is None else (start.note,)),
             *warnings_of(trace, groups, scenario, outcomes, fleets),
             *quality_warnings(answers, [fleet.selected for fleet in fleets], qualities),
         ),
@@ -175,8 +188,34 @@ def require_sensible(scenario: Scenario) -> None:
     ):
         if value is not None and not least <= value < float("inf"):
             raise BadOption(f"{name}: found {value:g}; expected {least} or more")
+    if scenario.token_times and isinstance(scenario.batching, Alone):
+        raise BadOption(
+            "--token-times belongs to engines that batch; found --batching none, whose decodes are "
+            "an interval each: expected static:1, say, which serves one request at a time, too"
+        )
     if scenario.draws == 1:
         raise BadOption("--draws: found 1; expected 0, or at least 2 for an interval")
+
+
+def _require_parts(trace: Trace, scenario: Scenario, queries: Queries) -> None:
+    last_s = float(queries.arrival_s[-1])
+    require_more(scenario.warm_up, last_s)
+    for by in scenario.by:
+        require_parts(by, trace.task is not None, last_s)
+
+
+def _needs_tokens(scenario: Scenario) -> bool:
+    """Return whether gaps between tokens must be told apart by their requests."""
+    if isinstance(scenario.batching, Alone):
+        return False
+    return scenario.token_times or scenario.warm_up.seconds != 0 or bool(scenario.by)
+
+
+def _parts(
+    outcome: Outcome, trace: Trace, scenario: Scenario, since_s: float
+) -> dict[str, tuple[PartMetrics, ...]]:
+    tasks = None if trace.task is None else trace.task.to_pylist()
+    return {by.label: break_down(outcome, by, tasks, scenario.slo, since_s) for by in scenario.by}
 
 
 def _draws(
@@ -185,6 +224,7 @@ def _draws(
     scenario: Scenario,
     queries: Queries,
     sizes: tuple[int, ...],
+    since_s: float,
     advance: Callable[[int], None],
 ) -> list[dict[str, Array]]:
     found: list[list[dict[str, float]]] = [[] for _ in fleets]
@@ -192,16 +232,20 @@ def _draws(
         drawn = drawn_of(groups, scenario.seed, draw)
         for rows, fleet in zip(found, fleets, strict=True):
             other = redrawn_fleet(fleet, groups, drawn)
-            rows.append(_figures(run_fleet(other, groups, queries, sizes, advance)))
+            rows.append(_figures(run_fleet(other, groups, queries, sizes, advance), since_s))
     keys = _figure_keys(found)
     return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]
 
 
-def _figures(outcome: Outcome) -> dict[str, float]:
+def _figures(outcome: Outcome, since_s: float) -> dict[str, float]:
     """Return what draws are compared by; the peaks of power take a tenth as long as a replay."""
     figures = {"energy_j": outcome.energy_j}
+    if since_s > 0:
+        intervals = clipped(outcome.replayed.intervals, since_s, outcome.makespan_s)
+        figures["energy_j"] = math.fsum(by_state(intervals, intervals.energy_j).values())
+    kept = outcome.arrival_s >= since_s
     for latency in LATENCIES:
-        values = percentiles(getattr(outcome, f"{latency}_s"))
+        values = percentiles(getattr(outcome, f"{latency}_s")[kept])
         for quantile in QUANTILES:
             value = getattr(values, f"{quantile}_s")
             if value is not None:

@@ -17,6 +17,7 @@ from simulate.fleet import Fleet
 from simulate.meter import Ledger, Meter
 from simulate.roster import Managed, Roster
 from simulate.routing import Pool, Router
+from simulate.tokens import TokenLog
 
 _ADVANCE_EVERY = 1000
 
@@ -34,7 +35,8 @@ class Course:
 
     ``outstanding`` holds, for each replica, how many queries it was given and has not finished;
     ``to_arrive`` and ``finished`` count queries of the whole run, ``losses`` how often each was
-    lost with a replica that broke. ``failed`` are those that were lost once too often.
+    lost with a replica that broke. ``failed`` are those that were lost once too often. ``tokens``
+    is where engines note every token, None where nobody asks.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class Course:
         arrival_s: Array,
         fleets: Sequence[Fleet],
         advance: Callable[[int], None] = lambda _n: None,
+        tokens: TokenLog | None = None,
     ) -> None:
         self.environment = simpy.Environment()
         self.arrival_s: View = view_of(arrival_s)
         self.meter = Meter()
+        self.tokens = tokens
         self.ledgers = [
             Ledger(self.meter, breaks=fleet.faults is not None)
             for fleet in fleets

@@ -5,15 +5,16 @@ into shared columns. One SimPy event per change of a replica's batch.
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.pricing import Priced, Step, StepPrices
+from model.pricing import Priced, StepPrices
 from model.work import Array
-from policies.governor import Governor, PhaseClocks, requested_mhz
+from policies import Governor, Watch
+from simulate.asking import Asks, asks_of
 from simulate.batching import BLOCK_TOKENS, Limits
 from simulate.clock import Clock
 from simulate.columns import Views
@@ -49,9 +50,11 @@ class BatchEngine:
     arrives at the very end of a step has not arrived when the next is planned.
 
     The clock is asked for step by step: prefill's where the step computes any prompt token,
-    otherwise decode's. A change of the requested clock stalls the replica before the step, at the
-    larger of the powers before and after. While the dwell forbids a change, whole steps run at the
-    old clock. Idle replicas are those of :class:`simulate.replica.AloneEngine`.
+    otherwise decode's. A governor that looks (:class:`policies.Looking`) is shown the replica's
+    situation at every step, or says for how many its answer stands where nothing arrives. A change
+    of the requested clock stalls the replica before the step, at the larger of the powers before
+    and after. While the dwell forbids a change, whole steps run at the old clock. Idle
+    replicas are those of :class:`simulate.replica.AloneEngine`.
 
     A step's energy belongs to its requests: prefill's part by prompt tokens, decode's part in
     equal shares; of a mixed step, prefill's part is the time that its prefill would take alone
@@ -90,7 +93,6 @@ class BatchEngine:
 
     def replicas(self, course: Course, fleet: Fleet, views: Views, first: int) -> "list[_Replica]":
         """Return the replicas of ``fleet``, numbered from ``first`` on."""
-        asks = _Asks(self.governor)
         lengths, limits = self.lengths, self.limits
         prompts, outputs = lengths.prompt_tokens.tolist(), lengths.output_tokens.tolist()
         priority = None if lengths.priority is None else lengths.priority.tolist()
@@ -99,13 +101,17 @@ class BatchEngine:
         def scheduler() -> Scheduler:
             return Scheduler(prompts, outputs, limits, self.prefilled, priority, prefixes)
 
-        return [
+        asks = asks_of(self.governor, self.prices, course, fleet)
+        replicas = [
             _Replica(
                 *(first + index, course, fleet, views, scheduler),
-                *(limits, self.prices, asks, self.prefilled),
+                *(limits, self.prices, asks[index], self.prefilled),
             )
             for index in range(fleet.replicas)
         ]
+        for replica in replicas:
+            replica.peers = [other for other in replicas if other is not replica]
+        return replicas
 
 
 def replay_batched(
@@ -117,33 +123,20 @@ def replay_batched(
     fleet: Fleet,
     advance: Callable[[int], None] = lambda _n: None,
     first_token_s: Array | None = None,
+    tokens: bool = False,
 ) -> Replayed:
     """Serve every request in batches on one group of replicas; see :class:`BatchEngine`.
 
     ``first_token_s`` says when each request got its first token elsewhere, shape (n,); requests
-    then arrive with their prompts cached.
+    then arrive with their prompts cached. With ``tokens``, the time of every token is kept.
     """
     prefilled = first_token_s is not None
     engine = BatchEngine(lengths, prices, governor, limits, limits.sequences, prefilled)
     return replay(
-        *(arrival_s, lengths, [Group(fleet, engine)], advance), first_token_s=first_token_s
+        *(arrival_s, lengths, [Group(fleet, engine)], advance),
+        first_token_s=first_token_s,
+        tokens=tokens,
     )
-
-
-class _Asks:
-    """Which clock a governor asks for, step by step."""
-
-    def __init__(self, governor: Governor) -> None:
-        self._governor = governor
-        self._fixed = governor.clocks_mhz if type(governor) is PhaseClocks else None
-
-    def of(self, step: Step, steps: int) -> tuple[float, int]:
-        """Return the clock that ``step`` asks for, and how many of ``steps`` ask for the same."""
-        if self._fixed is not None:
-            return self._fixed[step.phase], steps
-        asked = requested_mhz(self._governor, step.phase, step.work(steps))
-        others = np.flatnonzero(asked != asked[0])
-        return float(asked[0]), int(others[0]) if others.size else steps
 
 
 class _Replica:
@@ -158,21 +151,23 @@ class _Replica:
         new_scheduler: Callable[[], Scheduler],
         limits: Limits,
         prices: StepPrices,
-        asks: _Asks,
+        asks: Asks,
         prefilled: bool,
     ) -> None:
         self.free_s = 0.0
         self.scheduler = new_scheduler()
+        self.peers: Sequence[_Replica] = ()
         self._new_scheduler = new_scheduler
         self._broken: list[Scheduler] = []
         self._lost_tokens = 0
-        self.gap_s, self.gap_tokens = array("d"), array("q")
-        self.steps = 0
+        self.gap_s, self.gap_tokens, self._ttft_s = array("d"), array("q"), array("d")
+        self.watch = Watch(self.gap_s, self.gap_tokens, self._ttft_s)
         self._number = number
         self._course = course
         self._columns = columns
         self._prices = prices
         self._asks = asks
+        self._tokens = course.tokens
         self._ledger = course.ledgers[number]
         self._record = self._ledger.add
         self.rest = Rest(number, fleet, self._ledger)
@@ -235,13 +230,18 @@ class _Replica:
         return Batches(
             gap_s=gap_s[tokens > 0],
             gap_tokens=tokens[tokens > 0],
-            steps=self.steps,
+            steps=self.watch.steps,
             preemptions=sum(scheduler.preemptions for scheduler in schedulers),
             recomputed_tokens=sum(scheduler.recomputed_tokens for scheduler in schedulers),
             kv_blocks_peak=blocks - min(s.least_free_blocks for s in schedulers),
             kv_blocks_left=blocks - self.scheduler.free_blocks,
             lost_tokens=self._lost_tokens,
         )
+
+    def reconsider(self, at_s: float) -> None:
+        """Ask for a clock anew as soon as the step that is under way at ``at_s`` is done."""
+        if self._run is not None:
+            self._cut(self._run, at_s)
 
     def _start(self, starts_s: float) -> None:
         if self._starts_s != starts_s:
@@ -254,6 +254,8 @@ class _Replica:
         plan = self.scheduler.plan()
         if plan is None:
             self._run = None
+            if self._asks.rest():
+                self._disturb()
             self.free_s = self._clock.rest(self.free_s, self._course.to_arrive > 0)
             return
         for request in plan.stopped:
@@ -273,13 +275,17 @@ class _Replica:
 
     def _begun(self, plan: Plan) -> _Run:
         """Set the clock for the planned step, as far as it may be set, and price the step."""
-        step, clock, at_s, steps = plan.step, self._clock, self.free_s, plan.steps
-        asked_mhz, steps = self._asks.of(step, steps)
+        step, clock, at_s = plan.step, self._clock, self.free_s
+        asked_mhz, steps, prices, disturbs = self._asks.of(
+            *(plan, at_s, clock.set_mhz, self.scheduler, self.watch)
+        )
+        if disturbs:
+            self._disturb()
         stall_s, forced = 0.0, False
         if asked_mhz != clock.set_mhz and at_s < clock.may_change_s:
             assert clock.set_mhz is not None
             asked_mhz, forced = clock.set_mhz, True
-        priced = self._prices.price(step, steps, asked_mhz)
+        priced = prices.price(step, steps, asked_mhz)
         if asked_mhz != clock.set_mhz:
             switching_j, start_s = clock.switch(
                 asked_mhz, float(priced.sm_mhz[0]), float(priced.power_w[0]), at_s
@@ -298,14 +304,18 @@ class _Replica:
         return _Run(plan, int(state), priced, since_s[:steps], at_s, stall_s, steps)
 
     def _cut(self, run: _Run, arrival_s: float) -> None:
-        """End ``run`` with the step that is under way, if who arrives may join then."""
-        if not run.plan.open or run.steps == 1:
+        """End ``run`` with the step that is under way, if that may change what comes next."""
+        if run.steps == 1 or not (run.plan.open or self._asks.looks):
             return
         made = int(np.searchsorted(run.start_s + run.since_start_s, arrival_s, "right")) + 1
         if made < run.steps:
             run.steps = made
             run.since_start_s = run.since_start_s[:made]
             self._await(run)
+
+    def _disturb(self) -> None:
+        for peer in self.peers:
+            peer.reconsider(self.free_s)
 
     def _await(self, run: _Run) -> None:
         self._at(run.start_s + float(run.since_start_s[-1]), self._finish, run, run.steps)
@@ -329,9 +339,13 @@ class _Replica:
         self._clock.power_before_w = float(power_w[-1])
         self.free_s = run.start_s + duration_s
         self._share(run.plan, energy_j, held_mhz)
-        self.steps += steps
+        self.watch.steps += steps
+        self.watch.tokens += steps * step.decode_batch
         if step.decode_batch:
             self._count_gaps(run, time_s)
+            if self._tokens is not None:
+                times_s = run.start_s + run.since_start_s[:steps]
+                self._tokens.add(self.scheduler.decoding, times_s)
         self._conclude(self.scheduler.advance(steps))
 
     def _break_off(self, run: _Run, made: int, at_s: float) -> None:
@@ -365,6 +379,8 @@ class _Replica:
         self._clock = Clock(self._number, self._fleet, self._ledger)
         self._run = self._starts_s = None
         self.free_s = at_s
+        if self._asks.rest():
+            self._disturb()
         return lost
 
     def _count_gaps(self, run: _Run, time_s: Array) -> None:
@@ -382,14 +398,18 @@ class _Replica:
 
     def _conclude(self, progress: Progress) -> None:
         columns, now_s = self._columns, self.free_s
+        self.watch.tokens += len(progress.prefilled)
         first_token_s, last_token_s = columns.first_token_s, self._last_token_s
         for request in progress.prefilled:
             if first_token_s[request] != first_token_s[request]:
                 first_token_s[request] = now_s
+                self._ttft_s.append(now_s - self._course.arrival_s[request])
             elif request in last_token_s:
                 self.gap_s.append(now_s - last_token_s.pop(request))
                 self.gap_tokens.append(1)
             self._settle(request, -1)
+        if self._tokens is not None and progress.prefilled:
+            self._tokens.add(progress.prefilled, np.array([now_s]))
         for request in progress.finished:
             columns.finish_s[request] = now_s
             self._settle(request, 1)

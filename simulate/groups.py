@@ -17,7 +17,7 @@ from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption
 from policies import parse_policy
 from simulate.answers import Answers
-from simulate.batching import Disaggregated
+from simulate.batching import Alone, Disaggregated
 from simulate.legs import together_in_time
 from simulate.outcome import Outcome, ServedGroup
 from simulate.prepare import (
@@ -187,6 +187,9 @@ def run_fleet(
         replayed = _replay(fleet.groups, groups, sizes, replace(queries, may=fleet.may), advance)
     else:
         replayed = _replay_twice(fleet, selected, groups, sizes, served, queries, advance)
+    if isinstance(groups[0].scenario.batching, Alone):
+        # Governors that look are served step by step even there: nothing was batched.
+        replayed = replace(replayed, batches=None)
     outcome = Outcome(
         policy=fleet.policy,
         groups=served,

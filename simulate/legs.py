@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.work import Array
 from simulate.meter import Intervals, State
 from simulate.replay import Replayed, together
+from simulate.tokens import TokenTimes
 
 
 def together_in_time(
@@ -61,6 +62,25 @@ def together_in_time(
         intervals=_by_end(parts),
         end_s=end_s,
         batches=together([first.batches, second.batches]),
+        tokens=_tokens(first.tokens, second.tokens, rows, again),
+    )
+
+
+def _tokens(
+    first: TokenTimes | None,
+    second: TokenTimes | None,
+    rows: NDArray[np.int64],
+    again: NDArray[np.int64],
+) -> TokenTimes | None:
+    """Return the tokens of the answers that stand, where both runs kept them."""
+    if first is None or second is None:
+        return None
+    stands = ~np.isin(first.request, rows)
+    return TokenTimes.joined(
+        [
+            TokenTimes(first.request[stands], first.time_s[stands]),
+            TokenTimes(again[second.request].astype(np.int32), second.time_s),
+        ]
     )
 
 

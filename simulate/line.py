@@ -26,6 +26,10 @@ class Line(Protocol):
         """Return whose turn it is."""
         ...
 
+    def last(self) -> int:
+        """Return whose turn comes after all others'."""
+        ...
+
     def leave(self) -> None:
         """Take the first from the line."""
         ...
@@ -51,6 +55,10 @@ class FirstCome:
     def first(self) -> int:
         """Return who has waited longest."""
         return self._line[0]
+
+    def last(self) -> int:
+        """Return who came last."""
+        return self._line[-1]
 
     def leave(self) -> None:
         """Take the first from the line."""
@@ -81,6 +89,10 @@ class ByPriority:
     def first(self) -> int:
         """Return the first of those of the lowest number."""
         return self._line[0][1]
+
+    def last(self) -> int:
+        """Return the last of those of the highest number, in time proportional to the line."""
+        return max(self._line)[1]
 
     def leave(self) -> None:
         """Take the first from the line."""

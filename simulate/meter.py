@@ -43,6 +43,10 @@ class Intervals:
     sm_mhz: Array
     power_w: Array
 
+    def of(self, chosen: NDArray[np.bool_]) -> "Intervals":
+        """Return the intervals that are ``chosen``, a mask of their shape."""
+        return Intervals(*(column[chosen] for column in vars(self).values()))
+
     @property
     def energy_j(self) -> Array:
         """Energy of each interval in joules."""

@@ -27,11 +27,15 @@ from simulate.batching import (
     LINK_GB_PER_S,
     MAX_BATCHED_TOKENS,
     MAX_SEQUENCES,
+    Batching,
+    Continuous,
     Disaggregated,
     parse_batching,
 )
 from simulate.fleet import Routing
 from simulate.metrics import parse_seconds, parse_slo
+from simulate.order import Order
+from simulate.prefix_cache import HASH_TOKENS
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
 from traces import Trace
 
@@ -152,6 +156,26 @@ _FLEET: tuple[Option, ...] = (
         help=f"KV-cache blocks of {BLOCK_TOKENS} tokens; reckoned from the GPU if absent.",
     ),
     click.option(
+        "--priority",
+        type=click.Choice([order.value for order in Order]),
+        default=Order.FCFS.value,
+        show_default=True,
+        help="Who is served first; trace: the lowest of its column 'priority'.",
+    ),
+    click.option(
+        "--prefix-cache",
+        type=click.Choice(["on", "off"]),
+        help="Skip what another prompt has cached. [default: on where the trace has block hashes]",
+    ),
+    click.option(
+        "--hash-tokens",
+        type=int,
+        default=HASH_TOKENS,
+        show_default=True,
+        metavar="N",
+        help="Tokens that a block hash of the trace tells of.",
+    ),
+    click.option(
         "--link-gb-per-s",
         type=float,
         metavar="X",
@@ -268,6 +292,7 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         )
     if given["queue_limit"] is not None and given["routing"] != Routing.POWER_AWARE:
         raise BadOption(f"--queue-limit belongs to --routing {Routing.POWER_AWARE}")
+    _require_scheduler(given, batching)
     scenario = Scenario(
         policies=policies,
         model=given["model"],
@@ -281,6 +306,9 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         faults=faults_of(given),
         arrivals=arrivals,
         batching=batching,
+        order=Order(given["priority"]),
+        prefix_cache=None if given["prefix_cache"] is None else given["prefix_cache"] == "on",
+        hash_tokens=given["hash_tokens"],
         switch_latency_s=_span_s("--switch-latency", given["switch_latency"]),
         min_dwell_s=_span_s("--min-dwell", given["min_dwell"]),
         idle_power_w=given["idle_power_w"],
@@ -320,6 +348,23 @@ def _trace(given: Mapping[str, Any]) -> Trace:
     if given["shuffle_seed"] is not None:
         trace = traces.shuffle(trace, given["shuffle_seed"])
     return trace
+
+
+def _require_scheduler(given: Mapping[str, Any], batching: Batching) -> None:
+    """Raise :class:`BadOption` for what only engines that refill know."""
+    refills = isinstance(batching, Continuous | Disaggregated)
+    for option, unset in (("priority", Order.FCFS.value), ("prefix_cache", None)):
+        if given[option] != unset and not refills:
+            raise BadOption(
+                f"--{option.replace('_', '-')} belongs to --batching continuous; found "
+                f"{given['batching']!r}"
+            )
+    tokens = given["hash_tokens"]
+    if tokens < BLOCK_TOKENS or tokens % BLOCK_TOKENS:
+        raise BadOption(
+            f"--hash-tokens: found {tokens}; expected a multiple of {BLOCK_TOKENS}, the tokens of "
+            "a block"
+        )
 
 
 def _replicas(text: str) -> int | None:

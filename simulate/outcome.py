@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.work import Array
 from simulate.meter import State
+from simulate.power import by_state
 from simulate.replay import Replayed
 
 
@@ -92,12 +93,12 @@ class Outcome:
     @cached_property
     def energy_by_state_j(self) -> dict[State, float]:
         """Energy of all replicas in each state; their sum is :attr:`energy_j`."""
-        return self._by_state(self.replayed.intervals.energy_j)
+        return by_state(self.replayed.intervals, self.replayed.intervals.energy_j)
 
     @cached_property
     def time_by_state_s(self) -> dict[State, float]:
         """Time of all replicas in each state; their sum is replicas x makespan."""
-        return self._by_state(self.replayed.intervals.duration_s)
+        return by_state(self.replayed.intervals)
 
     @property
     def energy_j(self) -> float:
@@ -116,7 +117,3 @@ class Outcome:
     def makespan_s(self) -> float:
         """Time from 0 s until the fleet is at rest after the last query."""
         return self.replayed.end_s
-
-    def _by_state(self, weights: Array) -> dict[State, float]:
-        state = self.replayed.intervals.state
-        return {s: math.fsum(weights[state == s].tolist()) for s in State}

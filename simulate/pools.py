@@ -17,6 +17,7 @@ from simulate.fleet import Fleet
 from simulate.meter import Intervals
 from simulate.replay import Group, Ran, Replayed, run, together
 from simulate.service import Lengths
+from simulate.tokens import TokenTimes
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def replay_pools(
     pools: Sequence[Pools],
     advance: Callable[[int], None] = lambda _n: None,
     may: NDArray[np.bool_] | None = None,
+    tokens: bool = False,
 ) -> Replayed:
     """Prefill every request in one pool and decode it in the other.
 
@@ -63,7 +65,11 @@ def replay_pools(
     first = _Stage.of(np.flatnonzero(fits), arrival_s)
     prompts = replace(lengths, output_tokens=np.minimum(lengths.output_tokens, 1))
     prefilled = first.run(
-        prompts, [(each.prefill, each.prefilling) for each in pools], held, advance
+        prompts,
+        [(each.prefill, each.prefilling) for each in pools],
+        held,
+        advance,
+        tokens=tokens,
     )
     token_s = first.spread(prefilled.columns.finish_s, np.nan, arrival_s.size)
     ends = np.cumsum([each.prefill.replicas for each in pools])
@@ -86,6 +92,7 @@ def replay_pools(
         [(each.decode, each.decoding) for each in pools],
         group[:, None] == np.arange(len(pools)),
         first_token_s=token_s[ready],
+        tokens=tokens,
     )
     end_s = max(prefilled.end_s, decoded.end_s)
     return _merged(
@@ -114,6 +121,7 @@ class _Stage:
         may: NDArray[np.bool_],
         advance: Callable[[int], None] = lambda _n: None,
         first_token_s: Array | None = None,
+        tokens: bool = False,
     ) -> Ran:
         mine = lengths.take(self.requests)
         prefilled = first_token_s is not None
@@ -121,7 +129,9 @@ class _Stage:
             Group(fleet, replace(engine, lengths=mine, prefilled=prefilled))
             for fleet, engine in groups
         ]
-        return run(self.arrival_s, mine, of_stage, advance, may[self.requests], first_token_s)
+        return run(
+            *(self.arrival_s, mine, of_stage, advance, may[self.requests], first_token_s, tokens)
+        )
 
     def spread(self, column: NDArray[Any], absent: float, size: int) -> Array:
         """Return ``column`` of this pool's requests as one of all requests, shape (size,)."""
@@ -164,7 +174,18 @@ def _merged(
         losses.astype(np.int64),
         failed,
         together([prefilled.batches, decoded.batches]),
+        _all_tokens([(stage, prefilled), (later, decoded)]),
     )
+
+
+def _all_tokens(stages: Sequence[tuple[_Stage, Replayed]]) -> TokenTimes | None:
+    """Return the tokens of all stages, by the numbers that requests have in all of the trace."""
+    parts = [
+        TokenTimes(stage.requests[run.tokens.request].astype(np.int32), run.tokens.time_s)
+        for stage, run in stages
+        if run.tokens is not None
+    ]
+    return TokenTimes.joined(parts) if parts else None
 
 
 def _both_metered(prefilling: int, first: Intervals, second: Intervals) -> Intervals:

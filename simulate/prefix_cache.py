@@ -22,9 +22,14 @@ from numpy.typing import NDArray
 from phasewatt.errors import BadTrace
 from simulate.batching import BLOCK_TOKENS
 from simulate.kv_blocks import blocks_of
+from traces import Trace
 
 Content = int | tuple[int, int]
 """What a block of prompts that share holds, or the request and the place of one that is its own."""
+
+
+HASH_TOKENS = 512
+"""Tokens of one hash of a trace: those of Mooncake's ``hash_ids`` (FAST 2025, appendix)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,26 @@ class Prefixes:
         first = last - lengths
         _require_chains(hashes, first[lengths > 0], last)
         return Prefixes(hashes, first, last, hash_tokens)
+
+    @staticmethod
+    def of_trace(trace: Trace, hash_tokens: int) -> "Prefixes | None":
+        """Return those of ``trace``, None where it has none.
+
+        Raises:
+            BadTrace: a prompt has more hashes than it has tokens for; see :meth:`of`.
+        """
+        if trace.block_hashes is None:
+            return None
+        found = Prefixes.of(trace.block_hashes, hash_tokens)
+        hashes, most = found.last - found.first, -(-trace.prompt_tokens // hash_tokens)
+        if np.any(hashes > most):
+            query = int(np.argmax(hashes > most))
+            raise BadTrace(
+                f"trace '{trace.name}': query {query}: found {hashes[query]} block hashes for "
+                f"{trace.prompt_tokens[query]} prompt tokens, expected at most {most[query]} of "
+                f"{hash_tokens} tokens each (--hash-tokens)"
+            )
+        return found
 
     def take(self, requests: NDArray[np.intp]) -> "Prefixes":
         """Return those of ``requests``, in that order."""

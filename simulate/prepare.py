@@ -17,10 +17,12 @@ from phasewatt.errors import BadOption, BadPolicy
 from policies import (
     Governor,
     Setting,
+    governor_of,
     make_governor,
     make_selection,
     parse_policy,
 )
+from policies.fleet_cap import FleetCap
 from policies.governor import held_mhz, max_frequency, requested_mhz
 from simulate.availability import SLEEP_SHARE
 from simulate.batching import (
@@ -34,6 +36,8 @@ from simulate.batching import (
 )
 from simulate.fleet import Fleet
 from simulate.occupancy import mean_prefill_s, typical_steps, usual_batch
+from simulate.order import priorities_of
+from simulate.prefix_cache import Prefixes
 from simulate.scenario import Arrivals, Scenario
 from simulate.service import Lengths
 from simulate.serving import (
@@ -42,6 +46,8 @@ from simulate.serving import (
     ServingAlone,
     ServingBatches,
     ServingPools,
+    ServingStepwise,
+    is_stepwise,
 )
 from traces import Trace
 
@@ -68,12 +74,27 @@ class Prepared:
     held_mhz: Mapping[Phase, float]
 
 
-def queries_of(trace: Trace, arrivals: Arrivals) -> Queries:
-    """Return the columns of ``trace`` that a replay reads."""
+def queries_of(trace: Trace, scenario: Scenario) -> Queries:
+    """Return the columns of ``trace`` that a replay reads.
+
+    Raises:
+        BadOption: priorities or hashes are asked for that the trace does not hold.
+        BadTrace: its hashes contradict each other or its lengths.
+    """
     arrival_s = np.asarray(trace.arrival_s, dtype=np.float64)
-    if arrivals is Arrivals.OFFLINE:
+    if scenario.arrivals is Arrivals.OFFLINE:
         arrival_s = np.zeros_like(arrival_s)
-    return Queries(arrival_s, Lengths(trace.prompt_tokens, trace.output_tokens))
+    prefixes = None
+    shares = isinstance(scenario.batching, Continuous | Disaggregated)
+    if shares and scenario.prefix_cache is not False:
+        prefixes = Prefixes.of_trace(trace, scenario.hash_tokens)
+        if prefixes is None and scenario.prefix_cache:
+            raise BadOption(
+                f"--prefix-cache on: trace '{trace.name}' holds no block hashes that would tell "
+                "which prompts begin alike"
+            )
+    priority = priorities_of(trace, scenario.order)
+    return Queries(arrival_s, Lengths(trace.prompt_tokens, trace.output_tokens, priority, prefixes))
 
 
 def prepare(
@@ -85,7 +106,8 @@ def prepare(
 ) -> Prepared:
     """Make the policy named ``policy`` ready to run on ``calibration``.
 
-    ``share`` of the queries come to its replicas, as far as typical steps go.
+    ``share`` is the part of the fleet that its replicas are: of the queries, as far as typical
+    steps go, and of a power that the whole fleet may draw.
 
     Raises:
         BadPolicy, BadCalibration, OutOfRange: the policy, model, engine or a clock is not there.
@@ -101,11 +123,13 @@ def prepare(
             )
     curves = {p: calibration.curves_of(model, p, scenario.engine) for p in Phase}
     batching = with_blocks(scenario.batching, calibration, model)
-    setting = Setting(calibration.gpu, curves, queries.lengths.typical(), scenario.max_slowdown)
+    setting = _setting(scenario, batching, calibration, curves, queries)
     if not isinstance(batching, Alone):
         setting = _at_usual_batch(setting, batching, scenario, queries, share)
     typical = setting.typical
     governor = make_governor(spec.governor, setting)
+    if isinstance(governor, FleetCap):
+        governor = governor.part(share)
     return Prepared(
         policy=policy,
         model=model,
@@ -117,7 +141,7 @@ def prepare(
         lengths=queries.lengths,
         serving=_serving(batching, queries.lengths, calibration, model, setting, governor),
         asked_mhz={p: float(requested_mhz(governor, p, typical[p])[0]) for p in Phase},
-        held_mhz={p: held_mhz(governor, p, typical[p], setting) for p in Phase},
+        held_mhz={p: held_mhz(governor_of(governor, p), p, typical[p], setting) for p in Phase},
     )
 
 
@@ -199,24 +223,45 @@ def _serving(
 ) -> Serving:
     curves, gpu = setting.curves, setting.gpu
     if isinstance(batching, Alone):
+        if is_stepwise(governor):
+            return ServingStepwise.of(lengths, curves, gpu, governor)
         return ServingAlone.of(lengths, curves, gpu, governor)
-    limits = limits_of(batching)
     if not isinstance(batching, Disaggregated):
-        return ServingBatches.of(curves, gpu, governor, limits)
+        return ServingBatches.of(curves, gpu, governor, limits_of(batching))
     geometry = calibration.geometry_of(model)
     if geometry is None:
         raise BadOption(
             f"--batching disaggregated: the calibration does not tell the shape of {model}, whose "
             "KV cache crosses the link; expected a calibration with geometries"
         )
-    idle_mhz = governor.idle_mhz
+    decoding = governor_of(governor, Phase.DECODE)
+    idle_mhz = decoding.idle_mhz
     if idle_mhz is not None:
-        idle_mhz = float(requested_mhz(governor, Phase.DECODE, setting.typical[Phase.DECODE])[0])
-    return ServingPools(
-        ServingBatches.of(curves, gpu, governor, limits),
-        batching,
-        float(geometry.kv_bytes_per_token()),
-        idle_mhz,
+        idle_mhz = float(requested_mhz(decoding, Phase.DECODE, setting.typical[Phase.DECODE])[0])
+    token_bytes = float(geometry.kv_bytes_per_token())
+    return ServingPools.of(curves, gpu, governor, batching, token_bytes, idle_mhz)
+
+
+def _setting(
+    scenario: Scenario,
+    batching: Batching,
+    calibration: Calibration,
+    curves: Mapping[Phase, Curves],
+    queries: Queries,
+) -> Setting:
+    slo, gpu = scenario.slo, calibration.gpu
+    return Setting(
+        gpu=gpu,
+        curves=curves,
+        typical=queries.lengths.typical(),
+        max_slowdown=scenario.max_slowdown,
+        ttft_s=None if slo is None else slo.ttft_s,
+        tpot_s=None if slo is None else slo.tpot_s,
+        switch_latency_s=scenario.switch_latency_s,
+        decode_steps=float(queries.lengths.decode_steps.mean()),
+        mixes=isinstance(batching, Continuous | Disaggregated),
+        apart=isinstance(batching, Disaggregated),
+        idle_power_w=gpu.idle_power_w if scenario.idle_power_w is None else scenario.idle_power_w,
     )
 
 

@@ -19,6 +19,7 @@ from simulate.fleet import Fleet
 from simulate.meter import Intervals
 from simulate.routing import Marginal, Pool, router_of
 from simulate.service import Lengths
+from simulate.tokens import TokenLog, TokenTimes
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ class Replayed:
     those of its prompt that it found cached when it started. ``wasted_j`` is what attempts drew
     that were lost with replicas that broke, as often as ``losses`` says. A query that was
     ``rejected``, or ``failed`` since it was lost once too often, has NaN times. ``batches`` is None
-    where nothing was batched.
+    where nothing was batched, ``tokens`` where nobody asked for the times of all tokens.
     """
 
     replica: NDArray[np.int32]
@@ -68,6 +69,7 @@ class Replayed:
     losses: NDArray[np.int64]
     failed: NDArray[np.bool_]
     batches: Batches | None = None
+    tokens: TokenTimes | None = None
 
 
 class Served(Replica, Protocol):
@@ -117,6 +119,7 @@ def run(
     advance: Callable[[int], None] = lambda _n: None,
     may: NDArray[np.bool_] | None = None,
     first_token_s: Array | None = None,
+    tokens: bool = False,
 ) -> "Ran":
     """Serve every query on the replicas of ``groups``, and meter every replica.
 
@@ -135,11 +138,12 @@ def run(
         may: which groups may serve each query, at least one of them, shape (n, groups); None: any.
         first_token_s: when each query got its first token elsewhere, shape (n,), for engines that
             take queries with their prompts cached.
+        tokens: whether to keep the time of every token, which engines that batch know.
     """
     columns = Columns.of(arrival_s.size, first_token_s)
     fleets = [_scaling_by(group) for group in groups]
     sizes = [fleet.replicas for fleet in fleets]
-    course = Course(arrival_s, fleets, advance)
+    course = Course(arrival_s, fleets, advance, TokenLog() if tokens else None)
     views = columns.views()
     firsts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     replicas = [
@@ -168,9 +172,10 @@ def replay(
     advance: Callable[[int], None] = lambda _n: None,
     may: NDArray[np.bool_] | None = None,
     first_token_s: Array | None = None,
+    tokens: bool = False,
 ) -> Replayed:
     """Return what :func:`run` comes to, at its end."""
-    ran = run(arrival_s, lengths, groups, advance, may, first_token_s)
+    ran = run(arrival_s, lengths, groups, advance, may, first_token_s, tokens)
     return ran.replayed(ran.end_s)
 
 
@@ -209,6 +214,7 @@ class Ran:
             np.array(course.losses, dtype=np.int64),
             failed,
             together([replica.batches() for replica in self.replicas]),
+            None if course.tokens is None else course.tokens.tokens(columns.start_s),
         )
 
 

@@ -17,6 +17,10 @@ from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
 from simulate.meter import State
+from simulate.number import number
+from simulate.order import Order
+from simulate.parts_report import parts_table
+from simulate.power import PERCENTILES, WINDOWS_S
 from simulate.prepare import Prepared
 from simulate.quality import How
 
@@ -31,6 +35,10 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the comparison as one table, what must be known of it, and where it comes from."""
     console.print(_headline(comparison))
     console.print(_table(comparison))
+    for by in comparison.scenario.by:
+        for result in comparison.results:
+            console.print()
+            console.print(parts_table(comparison, result, by))
     for line in _footnotes(comparison):
         console.print(line, style="dim")
 
@@ -84,15 +92,6 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def number(value: float | None) -> str:
-    """Return a figure with three digits or so; a dash for none."""
-    if value is None:
-        return "-"
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:#.3g}" if value < 100 else f"{value:.1f}"
-
-
 def _policy(result: PolicyResult) -> dict[str, Any]:
     prepared, outcome = result.prepared, result.outcome
     return {
@@ -110,6 +109,7 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
         "energy_j": asdict(result.energy_j),
         "saving": asdict(result.saving),
         "latency_change": {k: asdict(e) for k, e in result.latency_change.items()},
+        "parts": {by: [asdict(part) for part in parts] for by, parts in result.parts.items()},
     }
 
 
@@ -156,7 +156,13 @@ def _headline(comparison: Comparison) -> str:
         f"[bold]{trace.name}[/bold]{operations}: {len(trace):,} requests, arriving over "
         f"{span_s:,.0f} s\n"
         f"{'; '.join(kinds)}{', ' + words[0] if len(set(words)) == 1 else ''}"
+        f"{_order(comparison)}"
     )
+
+
+def _order(comparison: Comparison) -> str:
+    order = comparison.scenario.order
+    return "" if order is Order.FCFS else f", by priority: {order}"
 
 
 def _table(comparison: Comparison) -> Table:
@@ -191,7 +197,8 @@ def _table(comparison: Comparison) -> Table:
             for name in LATENCIES
             for q in QUANTILES
         ]
-        + [(f"ITL {q}, ms", _gap(q)) for q in QUANTILES if batched],
+        + [(f"ITL {q}, ms", _gap(q)) for q in QUANTILES if batched]
+        + [(f"queueing {q}, s", _queue(q)) for q in QUANTILES if batched],
         [
             ("requests/s", lambda r: number(r.metrics.requests_per_s)),
             ("output tokens/s", lambda r: number(r.metrics.output_tokens_per_s)),
@@ -222,18 +229,36 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
+def _power(figure: str, label: str) -> Callable[[PolicyResult], str]:
+    return lambda result: number(getattr(result.metrics, figure)[label])
+
+
+def _proportionality(figure: str) -> Callable[[PolicyResult], str]:
+    def cell(result: PolicyResult) -> str:
+        found = result.metrics.proportionality
+        return "-" if found is None else f"{getattr(found, figure):.2f}"
+
+    return cell
+
+
+_PEAKS = [(label, f"{window_s:g} s") for label, window_s in WINDOWS_S.items()]
+
 Row = tuple[str, Callable[[PolicyResult], str]]
 
 _BATCHED_ENERGY: list[Row] = [
     ("J per prompt token", lambda r: number(r.metrics.prefill_token_j)),
     ("J per decoded token", lambda r: number(r.metrics.decode_token_j)),
-    ("peak power over 1 s, W", lambda r: number(r.metrics.peak_power_w["1s"])),
+    *((f"power {each}, W", _power("power_w", each)) for each in PERCENTILES),
+    *((f"peak power over {each}, W", _power("peak_power_w", label)) for label, each in _PEAKS),
+    ("dynamic range of power", _proportionality("dynamic_range")),
+    ("energy proportionality", _proportionality("ep")),
 ]
 
 _BATCHED_COUNTS: list[Row] = [
     ("engine steps", lambda r: f"{r.metrics.engine_steps:,}"),
     ("preemptions", lambda r: f"{r.metrics.preemptions:,}"),
     ("rejected", lambda r: f"{r.metrics.rejected:,}"),
+    ("prompt tokens found cached", lambda r: _found(r.metrics.found_prompt_share)),
 ]
 
 _FAULTS: list[Row] = [
@@ -245,12 +270,20 @@ _FAULTS: list[Row] = [
 _GOODPUT: list[Row] = [("goodput, requests/s", lambda r: number(r.metrics.goodput_per_s))]
 
 
+def _found(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
 def _gap(quantile: str) -> Callable[[PolicyResult], str]:
     def cell(result: PolicyResult) -> str:
         value = getattr(result.metrics.itl, f"{quantile}_s")
         return "-" if value is None else number(1e3 * value)
 
     return cell
+
+
+def _queue(quantile: str) -> Callable[[PolicyResult], str]:
+    return lambda result: number(getattr(result.metrics.queue, f"{quantile}_s"))
 
 
 def _clock(group: int, phase: Phase) -> Callable[[PolicyResult], str]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from simulate.compare import Comparison
 from simulate.meter import State
 from simulate.outcome import Outcome
+from simulate.parts_report import parts_columns
 from simulate.report import summary
 
 _ROWS_AT_ONCE = 1 << 19
@@ -27,16 +28,21 @@ def write_results(comparison: Comparison, directory: Path) -> None:
     document = json.dumps(summary(comparison), indent=2, allow_nan=False) + "\n"
     (directory / "summary.json").write_text(document, encoding="utf-8")
     outcomes = [result.outcome for result in comparison.results]
-    _write(directory / "requests.parquet", (requests_table(o) for o in outcomes))
+    task = comparison.trace.task
+    _write(directory / "requests.parquet", (requests_table(o, task) for o in outcomes))
     _write(directory / "power.parquet", (t for o in outcomes for t in _power_tables(o)))
+    if comparison.scenario.by:
+        pq.write_table(parts_columns(comparison), directory / "parts.parquet", compression="zstd")
+    if comparison.scenario.token_times:
+        _write(directory / "tokens.parquet", (t for o in outcomes for t in _token_tables(o)))
     plot_energy_latency(comparison, directory / "energy-latency.png")
     plot_power(comparison, directory / "power.png")
 
 
-def requests_table(outcome: Outcome) -> pa.Table:
+def requests_table(outcome: Outcome, task: pa.LargeStringArray | None = None) -> pa.Table:
     """Return one row per request: lengths, times in s, energies in J, the replica that served.
 
-    Times are null where the request was rejected.
+    Times are null where the request was rejected; ``task`` is what the trace calls each request.
     """
     replayed = outcome.replayed
     rows = outcome.arrival_s.size
@@ -47,7 +53,9 @@ def requests_table(outcome: Outcome) -> pa.Table:
             "group": _of_groups([group.name for group in outcome.groups], outcome),
             "model": _of_groups([group.model for group in outcome.groups], outcome),
             "replica": replayed.replica,
+            "task": pa.nulls(rows, pa.large_string()) if task is None else task,
             "prompt_tokens": outcome.prompt_tokens,
+            "found_tokens": replayed.found_tokens.astype(np.int64),
             "output_tokens": outcome.output_tokens,
             "arrival_s": outcome.arrival_s,
             "start_s": pa.array(replayed.start_s, from_pandas=True),
@@ -94,6 +102,22 @@ def power_table(outcome: Outcome, rows: slice = slice(None)) -> pa.Table:
 def _power_tables(outcome: Outcome) -> Iterator[pa.Table]:
     for first in range(0, outcome.replayed.intervals.state.size, _ROWS_AT_ONCE):
         yield power_table(outcome, slice(first, first + _ROWS_AT_ONCE))
+
+
+def _token_tables(outcome: Outcome) -> Iterator[pa.Table]:
+    tokens = outcome.replayed.tokens
+    assert tokens is not None
+    number = tokens.number
+    for first in range(0, tokens.request.size, _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        yield pa.table(
+            {
+                "policy": pa.repeat(outcome.policy, tokens.request[rows].size),
+                "request": tokens.request[rows],
+                "token": number[rows],
+                "time_s": tokens.time_s[rows],
+            }
+        )
 
 
 def _write(path: Path, tables: Iterable[pa.Table]) -> None:

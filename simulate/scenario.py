@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from simulate.batching import Alone, Batching
+from simulate.breakdown import By
 from simulate.fleet import Faults, Routing, Scaling, Sleep
 from simulate.metrics import Slo
+from simulate.order import Order
+from simulate.prefix_cache import HASH_TOKENS
+from simulate.warmup import WarmUp
 
 SWITCH_LATENCY_S = 0.02
 """Assumed. It differs between GPUs and between pairs of clocks; Velicka et al., arXiv 2502.20075,
@@ -44,6 +48,9 @@ class Scenario:
         faults: how replicas break; None: never.
         arrivals: when queries arrive: as in the trace, or all at once.
         batching: which requests a replica serves together.
+        order: who of those that wait is served first.
+        prefix_cache: whether prompts find what others have cached; None: where the trace tells.
+        hash_tokens: tokens that each block hash of the trace tells of.
         switch_latency_s: stall for each change of a requested clock.
         min_dwell_s: how long a clock is kept at least.
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
@@ -51,6 +58,9 @@ class Scenario:
         beyond_measured: whether policies may use clocks below the measured ones, where curves are
             transferred from public GPUs.
         slo: objectives to report attainment of.
+        warm_up: what of the begin of the run is left out of all figures.
+        by: what the run is broken down by.
+        token_times: whether the time of every token is kept.
         quality_from: a table of outcomes to join with the trace; None: those of the trace.
         quality_of: as written after ``--quality-of``: whose outcomes stand for a model's.
         predictor: a file or a shipped name: what predicts quality from text.
@@ -71,12 +81,18 @@ class Scenario:
     faults: Faults | None = None
     arrivals: Arrivals = Arrivals.TRACE
     batching: Batching = field(default_factory=Alone)
+    order: Order = Order.FCFS
+    prefix_cache: bool | None = None
+    hash_tokens: int = HASH_TOKENS
     switch_latency_s: float = SWITCH_LATENCY_S
     min_dwell_s: float = 0.0
     idle_power_w: float | None = None
     max_slowdown: float = 0.1
     beyond_measured: bool = False
     slo: Slo | None = None
+    warm_up: WarmUp = field(default_factory=WarmUp)
+    by: tuple[By, ...] = ()
+    token_times: bool = False
     quality_from: str | None = None
     quality_of: tuple[str, ...] = ()
     predictor: str | None = None

@@ -70,7 +70,7 @@ class Scheduler:
 
     With ``prefilled``, requests come with their prompts cached and their first token made. Without
     ``priority``, first come is first served; without ``prefixes``, nothing is found in the cache.
-    ``least_free_blocks`` are the fewest KV-cache blocks that nobody held in any step,
+    ``least_free_blocks`` are the fewest of ``kv_blocks`` that nobody held in any step,
     ``preemptions`` how often requests gave theirs up and ``recomputed_tokens`` how many tokens of
     cache they lost with them for good.
     """
@@ -84,7 +84,7 @@ class Scheduler:
         priority: Sequence[int] | None = None,
         prefixes: Prefixes | None = None,
     ) -> None:
-        self.least_free_blocks = limits.kv_blocks
+        self.kv_blocks = self.least_free_blocks = limits.kv_blocks
         self.preemptions = 0
         self.recomputed_tokens = 0
         self._prompt_tokens, self._output_tokens = prompt_tokens, output_tokens
@@ -96,6 +96,7 @@ class Scheduler:
         if prefixes is not None:
             self._blocks = PrefixCache(limits.kv_blocks, prefixes, prompt_tokens)
         self._waiting: Line = FirstCome() if priority is None else ByPriority(priority)
+        self._line_tokens = 0
         self._partial: Chunk | None = None
         self._resuming: dict[int, int] = {}
         self._passed_over: list[tuple[int, int]] = []
@@ -112,11 +113,22 @@ class Scheduler:
         self._taken = 0
         self._chunks: list[Chunk] = []
         self._joined: list[int] = []
+        self._admitted: list[int] = []
 
     @property
     def free_blocks(self) -> int:
         """The KV-cache blocks that nobody holds."""
         return self._blocks.free
+
+    @property
+    def line(self) -> Line:
+        """The requests that wait."""
+        return self._waiting
+
+    def uncomputed_tokens(self) -> int:
+        """Return the tokens of prompts to compute, those of the step just planned included."""
+        begun = self._chunks if self._partial is None else [*self._chunks, self._partial]
+        return self._line_tokens + sum(chunk.target - chunk.computed for chunk in begun)
 
     @property
     def decoding(self) -> list[int]:
@@ -129,6 +141,7 @@ class Scheduler:
         if blocks_of(longest) > self._limits.kv_blocks:
             return False
         self._waiting.join(request)
+        self._line_tokens += 0 if self._prefilled else self._prompt_tokens[request]
         return True
 
     def recompute(self, request: int) -> None:
@@ -206,11 +219,12 @@ class Scheduler:
             if not self._join(request, target):
                 self._blocks.give_back(request, target, 0, False)
                 finished.append(request)
-        for request in self._joined if prefilled else ():
-            # Those whose prompts have just been computed were admitted before.
-            if request in self._decoding:
-                self._decoding[request] = self._decoding.pop(request)
-        self._chunks, self._joined = [], []
+        if prefilled and self._joined:
+            # Those that decode at once were not the first to be admitted.
+            for request in self._admitted:
+                if request in self._decoding:
+                    self._decoding[request] = self._decoding.pop(request)
+        self._chunks, self._joined, self._admitted = [], [], []
         return Progress(prefilled, finished)
 
     def _serve_running(self, stopped: list[int]) -> int:
@@ -311,6 +325,7 @@ class Scheduler:
                 if not blocks.admit(request, (), cached + 1):
                     break
                 waiting.leave()
+                self._admitted.append(request)
                 self._joined.append(request)
                 self._join(request, cached)
                 self._taken += blocks_of(cached + 1) - blocks_of(cached)
@@ -324,6 +339,8 @@ class Scheduler:
             if not blocks.admit(request, found, computed + tokens):
                 break
             waiting.leave()
+            self._admitted.append(request)
+            self._line_tokens -= target
             if request in self._resuming:
                 self.recomputed_tokens -= computed
             self._chunks.append(Chunk(request, computed, tokens, target))
@@ -405,5 +422,6 @@ class Scheduler:
     def _send_back(self, request: int, cached: int, target: int) -> None:
         self._resuming[request] = target
         self._waiting.rejoin(request)
+        self._line_tokens += target
         self.preemptions += 1
         self.recomputed_tokens += cached

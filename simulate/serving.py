@@ -11,15 +11,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.affine import AffinePrices, is_affine
+from model.affine import prices_of
 from model.curves import Curves
 from model.gpu import Gpu
-from model.mixed import mixed_curves
-from model.pricing import CurvePrices, StepPrices
+from model.pricing import StepPrices
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
-from policies import Governor, PhaseClocks
-from simulate.batching import Disaggregated, Limits
+from policies import Governor, Looking, PhaseClocks, governor_of
+from policies.fleet_cap import FleetCap
+from policies.oracle import Oracle
+from simulate.batching import UNLIMITED, Disaggregated, Limits, limits_of
 from simulate.engine import BatchEngine
 from simulate.fleet import Fleet, fewest_replicas, smallest_stable
 from simulate.occupancy import busy_s
@@ -33,6 +34,8 @@ _COLUMNS_AT_MOST = 16
 """Clocks at which all queries are priced at once, as soon as a dwell forces one of them to run at
 it; a policy that asks for more clocks than that has the others priced query by query."""
 
+_ONE_AT_A_TIME = Limits(UNLIMITED, 1, UNLIMITED, refills=False)
+
 PhaseCurves = Mapping[Phase, Curves]
 
 
@@ -41,12 +44,14 @@ class Queries:
     """A trace's columns as the simulator reads them; offline, all arrivals are at 0 s.
 
     ``may`` says which groups of the fleet may serve each query, at least one of them, shape
-    (n, groups); None: any.
+    (n, groups); None: any. ``tokens`` asks for the time of every token, which engines that batch
+    know.
     """
 
     arrival_s: Array
     lengths: Lengths
     may: NDArray[np.bool_] | None = None
+    tokens: bool = False
 
 
 class Serving(Protocol):
@@ -106,6 +111,37 @@ class ServingAlone:
 
 
 @dataclass(frozen=True)
+class ServingStepwise:
+    """One query at a time, step by step, for governors that look or choose step by step.
+
+    ``service`` is what each costs where the fleet is pressed.
+    """
+
+    service: Service
+    batches: "ServingBatches"
+
+    @staticmethod
+    def of(
+        lengths: Lengths, curves: PhaseCurves, gpu: Gpu, governor: Governor
+    ) -> "ServingStepwise":
+        """Price every query of ``lengths`` as it would be where many wait.
+
+        Raises:
+            OutOfRange: a clock or batch 1 lies outside the calibrated domain.
+        """
+        service = serve_alone(lengths, curves, gpu, _pressed(governor))
+        return ServingStepwise(service, ServingBatches.of(curves, gpu, governor, _ONE_AT_A_TIME))
+
+    def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
+        """Return the fewest replicas that keep up."""
+        return smallest_stable(queries.arrival_s, self.service, switch_s, TARGET_UTILISATION)
+
+    def on(self, queries: Queries, fleet: Fleet) -> Group:
+        """Return ``fleet`` as the replicas that serve ``queries`` so."""
+        return self.batches.on(queries, fleet)
+
+
+@dataclass(frozen=True)
 class ServingBatches:
     """Batches within ``limits``, whose steps cost ``prices``."""
 
@@ -123,12 +159,15 @@ class ServingBatches:
             OutOfRange: the batches lie outside the calibrated domain.
         """
         prices = step_prices(curves, gpu, governor.cap_w, limits)
+        if isinstance(governor, Oracle):
+            prices = governor.reprice(prices)
         return ServingBatches(prices, limits, curves[Phase.DECODE], governor)
 
     def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
         """Return the fewest replicas that keep up; steps that mix phases hardly ever switch."""
         del switch_s
-        seconds = busy_s(queries.lengths, self.limits, self.decode, self.prices, self.governor)
+        pressed = _pressed(self.governor)
+        seconds = busy_s(queries.lengths, self.limits, self.decode, self.prices, pressed)
         return fewest_replicas(queries.arrival_s, seconds, TARGET_UTILISATION)
 
     def on(self, queries: Queries, fleet: Fleet) -> Group:
@@ -143,16 +182,46 @@ class ServingBatches:
 
 @dataclass(frozen=True)
 class ServingPools:
-    """Two pools as ``batching`` says, of replicas that batch.
+    """Two pools as ``batching`` says, of replicas that prefill and replicas that decode.
 
     ``token_bytes`` is the KV cache of one token, ``decode_idle_mhz`` what decoding replicas ask
     for when they fall idle.
     """
 
-    replicas: ServingBatches
+    prefilling: ServingBatches
+    decoding: ServingBatches
     batching: Disaggregated
     token_bytes: float
     decode_idle_mhz: float | None
+
+    @staticmethod
+    def of(
+        curves: PhaseCurves,
+        gpu: Gpu,
+        governor: Governor,
+        batching: Disaggregated,
+        token_bytes: float,
+        decode_idle_mhz: float | None,
+    ) -> "ServingPools":
+        """Price the steps of each pool under its own governor.
+
+        Raises:
+            BadCalibration: the curves cannot price mixed steps.
+            OutOfRange: batches of one were not calibrated.
+        """
+        sizes = {
+            Phase.PREFILL: batching.prefill_replicas,
+            Phase.DECODE: batching.decode_replicas,
+        }
+        pools = {}
+        for phase in Phase:
+            mine = governor_of(governor, phase)
+            if isinstance(mine, FleetCap) and mine is governor:
+                mine = mine.part(sizes[phase] / sum(sizes.values()))
+            pools[phase] = ServingBatches.of(curves, gpu, mine, limits_of(batching))
+        return ServingPools(
+            *(pools[Phase.PREFILL], pools[Phase.DECODE]), batching, token_bytes, decode_idle_mhz
+        )
 
     def fewest_replicas(self, queries: Queries, switch_s: float) -> int:
         """Return the replicas of both pools: how many is said, not found."""
@@ -161,7 +230,6 @@ class ServingPools:
 
     def on(self, queries: Queries, fleet: Fleet) -> Pools:
         """Return ``fleet`` as the replicas that serve ``queries`` so; its last ones decode."""
-        engine = self.replicas.engine(queries)
         decoding = self.batching.decode_replicas
         return Pools(
             replace(fleet, replicas=fleet.replicas - decoding),
@@ -171,8 +239,8 @@ class ServingPools:
                 idle_mhz=self.decode_idle_mhz,
                 faults=fleet.faults and replace(fleet.faults, stream=1),
             ),
-            engine,
-            engine,
+            self.prefilling.engine(queries),
+            self.decoding.engine(queries),
             self.token_bytes,
             1e9 * self.batching.link_gb_per_s,
         )
@@ -195,8 +263,13 @@ def replay_on(
             f"--kv-blocks: found {blocks}, which no request of the trace fits: expected more"
         )
     if pools:
-        return replay_pools(queries.arrival_s, queries.lengths, pools, advance, queries.may)
-    return replay(queries.arrival_s, queries.lengths, groups, advance, queries.may)
+        return replay_pools(
+            *(queries.arrival_s, queries.lengths, pools, advance, queries.may, queries.tokens)
+        )
+    return replay(
+        *(queries.arrival_s, queries.lengths, groups, advance, queries.may),
+        tokens=queries.tokens,
+    )
 
 
 def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limits) -> StepPrices:
@@ -207,11 +280,18 @@ def step_prices(curves: PhaseCurves, gpu: Gpu, cap_w: float | None, limits: Limi
         OutOfRange: batches of one, or of as many as never refill, were not calibrated.
     """
     prefill, decode = curves[Phase.PREFILL], curves[Phase.DECODE]
-    mixed = mixed_curves(prefill, decode) if limits.refills else None
+    prices = prices_of(prefill, decode, gpu, cap_w, mixes=limits.refills)
     for each in (prefill, decode):
         each.require_batch(1)
         if not limits.refills:
             each.require_batch(limits.sequences)
-    if is_affine(prefill, decode):
-        return AffinePrices(prefill, decode, gpu, cap_w)
-    return CurvePrices(prefill, decode, gpu, cap_w, mixed)
+    return prices
+
+
+def is_stepwise(governor: Governor) -> bool:
+    """Whether ``governor`` must be served step by step, even one query at a time."""
+    return isinstance(governor, Looking | Oracle)
+
+
+def _pressed(governor: Governor) -> Governor:
+    return governor.pressed if isinstance(governor, Looking) else governor

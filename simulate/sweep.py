@@ -161,7 +161,7 @@ def sweep_clocks(
     """
     if latency not in LATENCIES:
         raise BadOption(f"--latency: found {latency!r}; expected one of {', '.join(LATENCIES)}")
-    queries = queries_of(trace, scenario.arrivals)
+    queries = queries_of(trace, scenario)
     groups = groups_of(scenario, calibration)
     if len(groups) > 1:
         raise BadOption("--group: a sweep is over the clocks of one group; leave it out")

@@ -22,8 +22,8 @@ from rich.table import Table
 from model.work import Phase
 from phasewatt import __version__
 from simulate.metrics import JOULES_PER_KWH
+from simulate.number import number
 from simulate.plots import COLOURS, DPI, MARKERS
-from simulate.report import number
 from simulate.sweep import Cell, Sweep, costs
 
 SWEEP_VERSION = 1

@@ -22,6 +22,7 @@ _UNKNOWN = r"^(|(?i:nan))$"
 _LOCAL = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?$"
 _OFFSET = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d(:?\d\d)?)$"
 
+_LARGEST = 10**18
 _DTYPES = {pa.uint8(): np.bool_, pa.int64(): np.int64, pa.float64(): np.float64}
 
 EXPECTED_ARRIVAL = {
@@ -39,6 +40,14 @@ def integers(raw: pa.Array, least: int) -> tuple[Integers, Mask]:
         return values, ~_numpy(written) | (values < least)
     values = _numpy(pc.fill_null(raw, 0))
     return values, ~_numpy(pc.is_valid(raw)) | (values < least)
+
+
+def priorities(raw: pa.Array) -> tuple[Integers, Mask]:
+    """Integers, 0 where nothing is said, and where ``raw`` holds something else."""
+    if not pa.types.is_large_string(raw.type):
+        return _numpy(pc.fill_null(raw, 0)), np.zeros(len(raw), dtype=np.bool_)
+    values, wrong = integers(raw, -_LARGEST)
+    return values, wrong & ~_numpy(pc.equal(raw, ""))
 
 
 def per_model(raw: pa.Array, name: str) -> tuple[Floats, Mask, str]:

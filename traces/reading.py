@@ -125,6 +125,9 @@ class _Rows:
             **{field: self._some(column) for field, column in form.texts.items()},
             **per_model,
         }
+        priority = self._whole(form.priority) if form.priority in self.kept else None
+        if priority is not None and priority.any():
+            optional["priority"] = priority
         return Trace(
             name=name,
             arrival_s=_shared(columns.seconds(ticks, form.clock)),
@@ -154,6 +157,9 @@ class _Rows:
                 values, wrong = columns.integers(raw, 1)
                 wrong |= values > 1
                 expected = "1 (a batch of several prompts cannot be replayed as one query)"
+            elif column == form.priority:
+                values, wrong = columns.priorities(raw)
+                expected = "an integer, or nothing for 0"
             elif (of := form.model_of(column)) is not None:
                 values, wrong, expected = columns.per_model(raw, of[0])
             elif column in form.texts.values():
@@ -263,6 +269,8 @@ def _types(form: Format) -> dict[str, pa.DataType]:
         form.output_tokens: pa.int64(),
         **dict.fromkeys(form.texts.values(), pa.large_string()),
     }
+    if form.priority is not None:
+        types[form.priority] = pa.int64()
     if form.block_hashes is not None:
         types[form.block_hashes] = pa.list_(pa.int64())
     return types

@@ -82,6 +82,7 @@ class Trace:
             where it is ``output_tokens``.
         block_hashes: (n,) lists of int64, one hash per block of the prompt's prefix; equal hashes
             mark blocks whose key-value cache can be reused. None where the trace has none.
+        priority: (n,) int64, the lowest number the most urgent; None where the trace has none.
         source: where the rows come from.
 
     Writable arrays are copied and read-only arrays are shared, so no column changes later.
@@ -103,6 +104,7 @@ class Trace:
     confidence: Mapping[str, Floats] = field(default_factory=dict)
     answer_tokens: Mapping[str, Floats] = field(default_factory=dict)
     block_hashes: pa.ListArray | None = None
+    priority: Integers | None = None
     source: Source = BY_HAND
 
     def __post_init__(self) -> None:
@@ -121,6 +123,8 @@ class Trace:
                 for model, values in getattr(self, column).items()
             }
             columns[column] = MappingProxyType(figures)
+        if self.priority is not None:
+            columns["priority"] = _integers(self.name, "priority", self.priority, n)
         columns["block_hashes"] = _hashes(self.name, self.block_hashes, n)
         for column, values in columns.items():
             object.__setattr__(self, column, values)
@@ -167,6 +171,7 @@ class Trace:
             arrival_s=arrival_s,
             prompt_tokens=_frozen(self.prompt_tokens[index]),
             output_tokens=_frozen(self.output_tokens[index]),
+            priority=None if self.priority is None else _frozen(self.priority[index]),
             **columns,
         )
 

@@ -11,7 +11,11 @@ from policies import known_governors, make_governor, parse_policy
 from policies import registry as registry_module
 from policies.governor import min_energy
 
-BUILT_IN = "max-frequency, fixed, power-cap, phase-aware, min-energy, min-edp, min-ed2p"
+BUILT_IN = (
+    "max-frequency, fixed, power-cap, phase-aware, min-energy, min-edp, min-ed2p, race-to-idle, "
+    "phase-aware-amortised, composition-aware, slo-aware, feedback, fleet-cap, oracle, greenllm, "
+    "voltana, pools"
+)
 
 GOOD = """
 from __future__ import annotations
@@ -169,7 +173,7 @@ def test_a_policy_from_an_installed_package(installed):
     assert make_governor("greedy", setting()) == min_energy("", setting())
     # What is built in cannot be replaced by a package.
     assert make_governor("fixed:1500", setting()).name == "fixed:1500"
-    assert refused("greedi").endswith("min-ed2p, greedy; did you mean greedy?")
+    assert refused("greedi").endswith("pools, greedy; did you mean greedy?")
 
 
 def test_a_package_that_cannot_be_used(installed):

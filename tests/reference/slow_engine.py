@@ -4,10 +4,14 @@ Written from the rules of vLLM V1's scheduler and from what the fast engine prom
 it does it: no run of steps is ever taken at once, and nothing is counted that can be looked up.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 from slow_blocks import BLOCK, SlowBlocks, blocks_for
 from slow_routing import route
+
+from model.pricing import Step
+from policies import Situation, Watch
 
 IDLE, SWITCHING, PREFILL, DECODE, MIXED = range(5)
 
@@ -49,7 +53,11 @@ class Request:
 
 @dataclass
 class Engine:
-    """One replica. ``price(work counts, clock)`` gives seconds, watts and the clock that held."""
+    """One replica.
+
+    ``price(work counts, clock, cap)`` gives seconds, watts and the clock that held. A ``pilot``,
+    where there is one, is shown the situation before each and every step.
+    """
 
     limits: object
     fleet: object
@@ -60,6 +68,9 @@ class Engine:
     least_free: int
     clock: float | None
     power: float
+    pilot: object = None
+    watch: Watch = field(default_factory=Watch)
+    turn: int = 0
     now: float = 0.0
     unlocked_at: float = float("-inf")
     starts: float | None = None
@@ -81,18 +92,23 @@ class Engine:
         self.waiting.append(request)
         if self.step is None and self.starts is None:
             self.starts = max(self.now, request.arrival)
+            self.turn = next(TURNS)
 
-    def run_to(self, moment, more_to_come=True):
-        """Do all that begins or ends by ``moment``."""
-        while True:
-            if self.step is not None and self.step["end"] <= moment:
-                self.end_step()
-            elif self.step is None and self.starts is not None and self.starts <= moment:
-                self.wait(self.starts)
-                self.starts = None
-            else:
-                return
-            self.begin_step(more_to_come)
+    def due(self):
+        """When the next thing begins or ends here."""
+        if self.step is not None:
+            return self.step["end"]
+        return float("inf") if self.starts is None else self.starts
+
+    def act(self, more_to_come):
+        """Do what is due."""
+        if self.step is not None:
+            self.end_step()
+        else:
+            self.wait(self.starts)
+            self.starts = None
+        self.begin_step(more_to_come)
+        self.turn = next(TURNS)
 
     def wait(self, until):
         if until > self.now:
@@ -107,6 +123,8 @@ class Engine:
         while not chosen and self.running + self.waiting:
             chosen = self.schedule()
         if not chosen:
+            if self.pilot is not None:
+                self.pilot.rest()
             wanted = self.fleet.idle_mhz
             if (
                 wanted is not None
@@ -128,10 +146,15 @@ class Engine:
             len(decodes),
             sum(r.computed + 1 for r in decodes),
         )
-        wanted = self.clock_for(counts)
+        cap = None
+        if self.pilot is None:
+            wanted = self.clock_for(counts)
+        else:
+            wanted, steps, cap = self.pilot.decide(self.situation(counts, chunks))
+            assert steps == 1
         if wanted != self.clock and self.now < self.unlocked_at:
             wanted = self.clock
-        seconds, watts, held = self.price(counts, wanted)
+        seconds, watts, held = self.price(counts, wanted, cap)
         if wanted != self.clock:
             joules = self.switch(wanted, watts)
             for request, _ in chosen:
@@ -147,6 +170,26 @@ class Engine:
         self.power = watts
         self.step = {"end": self.now + seconds, "chosen": chosen}
 
+    def situation(self, counts, chunks):
+        line = sorted(self.waiting, key=lambda r: r.rank) if self.by_priority else self.waiting
+        waits = [self.now - r.arrival for r in line]
+        ages = [self.now - r.arrival for r, _ in chunks]
+        unread = [r for r in self.running if r.is_prefilling]
+        unread += [r for r in self.waiting if r.computed == 0]
+        return Situation(
+            now_s=self.now,
+            step=Step(*counts),
+            steps=1,
+            set_mhz=self.clock,
+            waiting=len(line),
+            prompt_tokens=sum(r.known - r.computed for r in unread),
+            first_wait_s=waits[0] if waits else 0.0,
+            last_wait_s=waits[-1] if waits else min(ages, default=0.0),
+            prefill_wait_s=max(ages, default=None),
+            kv_used=1 - self.pool.count_free() / self.limits.kv_blocks,
+            watch=self.watch,
+        )
+
     def switch(self, wanted, power_after):
         free = self.clock is None
         self.clock = wanted
@@ -161,12 +204,19 @@ class Engine:
 
     def end_step(self):
         self.now = self.step["end"]
+        self.watch.steps += 1
         for request, n in self.step["chosen"]:
             request.computed += n
             if request.computed == request.known:
                 request.generated += 1
                 request.is_prefilling = False
                 request.tokens_at.append(self.now)
+                self.watch.tokens += 1
+                if len(request.tokens_at) > 1:
+                    self.watch.gap_s.append(self.now - request.tokens_at[-2])
+                    self.watch.gap_tokens.append(1)
+                else:
+                    self.watch.ttft_s.append(self.now - request.arrival)
                 request.row.setdefault("first_token", self.now)
                 if request.is_done:
                     request.row["finish"] = self.now
@@ -236,6 +286,10 @@ class Engine:
         self.preemptions += 1
 
 
+TURNS = itertools.count()
+"""What is due at one moment is done in the order in which it came to be due."""
+
+
 def serve_slowly(
     arrivals,
     prompts,
@@ -248,12 +302,14 @@ def serve_slowly(
     first_tokens=None,
     priorities=None,
     contents=None,
+    crew=None,
 ):
     """Serve by hand; return the requests, the engines, and the end.
 
-    ``price(counts, clock)`` and ``clock_for(counts)`` take what a step computes: prompts, their
-    tokens, attended pairs, decoding sequences, tokens in their caches. ``contents`` tells of each
-    request what the full blocks of its prompt hold.
+    ``price(counts, clock, cap)`` and ``clock_for(counts)`` take what a step computes: prompts,
+    their tokens, attended pairs, decoding sequences, tokens in their caches. ``contents`` tells of
+    each request what the full blocks of its prompt hold. Of a ``crew``, each pilot decides for one
+    engine.
     """
     blocks = limits.kv_blocks
     engines = [
@@ -262,8 +318,9 @@ def serve_slowly(
             *(SlowBlocks(blocks, contents is not None), blocks),
             *(fleet.idle_mhz, fleet.idle_power_w),
             by_priority=priorities is not None,
+            pilot=pilot,
         )
-        for _ in range(fleet.replicas)
+        for pilot in crew or [None] * fleet.replicas
     ]
     columns = zip(arrivals, prompts, outputs, strict=True)
     requests = [Request(number, *row) for number, row in enumerate(columns)]
@@ -284,7 +341,7 @@ def serve_slowly(
     context = sum(c * w for c, w in zip(contexts, weights, strict=True)) / sum(weights)
 
     def cost(*counts):
-        seconds, watts, _ = price(counts, clock_for(counts))
+        seconds, watts, _ = price(counts, clock_for(counts), None)
         return seconds, seconds * watts
 
     def added(request, others):
@@ -300,8 +357,7 @@ def serve_slowly(
         return prompt_j + max(request.output - 1, 0) * step_j
 
     for moment in sorted(set(arrivals)):
-        for engine in engines:
-            engine.run_to(moment)
+        run_to(moment, engines, more_to_come=True)
         for request in requests:
             if request.arrival == moment:
                 has = [engine.outstanding() for engine in engines]
@@ -312,12 +368,20 @@ def serve_slowly(
                 )
                 request.row["replica"] = number
                 engines[number].receive(request)
-    for engine in engines:
-        engine.run_to(float("inf"), more_to_come=False)
+    run_to(float("inf"), engines, more_to_come=False)
     end = max(engine.now for engine in engines)
     for engine in engines:
         engine.wait(end)
     return requests, engines, end
+
+
+def run_to(moment, engines, more_to_come):
+    """Do all that begins or ends anywhere by ``moment``, in the order of time."""
+    while True:
+        engine = min(engines, key=lambda each: (each.due(), each.turn))
+        if engine.due() > moment or engine.due() == float("inf"):
+            return
+        engine.act(more_to_come)
 
 
 def add(row, key, value):

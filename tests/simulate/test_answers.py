@@ -10,7 +10,7 @@ from phasewatt.errors import BadOption, BadPolicy, BadPredictor
 from simulate.answers import answers_of
 from simulate.prepare import queries_of
 from simulate.quality import How, quality_of_queries
-from simulate.scenario import Arrivals, Scenario
+from simulate.scenario import Scenario
 from traces import Trace
 
 MODELS = ("small", "large")
@@ -46,7 +46,7 @@ def test_outcomes_of_the_trace_are_measured():
     answers = answers_of(known, scenario(), MODELS)
     assert set(answers.quality) == {"small"}
     assert answers.assumed == ()
-    queries = queries_of(known, Arrivals.TRACE)
+    queries = queries_of(known, Scenario(()))
     own = {model: answers.answered_by(model, queries).lengths for model in MODELS}
     assert own["small"].output_tokens.tolist() == [7, 5, 9]
     assert own["large"].output_tokens.tolist() == [5, 5, 5]

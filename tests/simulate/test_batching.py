@@ -244,7 +244,7 @@ def test_static_batches_saturate_at_their_capacity_too():
 
 def assert_saturation(mode, full):
     trace, scenario = load(1.0, mode=mode)
-    queries = queries_of(trace, Arrivals.TRACE)
+    queries = queries_of(trace, scenario)
     serving = prepare("fixed:1500", scenario, STRUCTURED, queries).serving
     assert full_batch(queries.lengths, serving.limits, serving.decode) == full
     parts = serving.limits, serving.decode, serving.prices, serving.governor

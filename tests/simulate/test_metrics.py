@@ -13,16 +13,9 @@ from hypothesis.extra import numpy as npst
 from phasewatt.errors import BadOption
 from simulate.compare import compare
 from simulate.meter import Intervals
-from simulate.metrics import (
-    Slo,
-    attainment,
-    measure,
-    parse_seconds,
-    parse_slo,
-    peaks_w,
-    percentiles,
-    weighted_percentiles,
-)
+from simulate.metrics import Slo, attainment, measure, parse_seconds, parse_slo
+from simulate.percentiles import percentiles, weighted_percentiles
+from simulate.power import peaks_w
 from simulate.scenario import Scenario
 
 
@@ -179,5 +172,5 @@ def test_peaks_do_not_depend_on_the_pieces_in_which_they_are_found(monkeypatch):
         rng.uniform(100.0, 700.0, 400),
     )
     whole = peaks_w(intervals)
-    monkeypatch.setattr("simulate.metrics._MOMENTS_AT_ONCE", 7)
+    monkeypatch.setattr("simulate.power._MOMENTS_AT_ONCE", 7)
     assert peaks_w(intervals) == whole

@@ -40,6 +40,7 @@ class Format:
         expected_output: what an error says is expected of that column.
         texts: which columns fill the optional text columns of a trace, by the trace's names.
         block_hashes: the column of prefix hashes, if any.
+        priority: the column of priorities, if any.
         always_one: columns that must hold 1 if they are there, as nothing else can be replayed.
         per_model: how columns that hold one figure a model start, if the format has any, by the
             trace's names for them.
@@ -56,6 +57,7 @@ class Format:
     expected_output: str = "an integer >= 0"
     texts: Mapping[str, str] = field(default_factory=dict)
     block_hashes: str | None = None
+    priority: str | None = None
     always_one: tuple[str, ...] = ()
     per_model: Mapping[str, str] = field(default_factory=dict)
     matches: Callable[[Mapping[str, str]], bool] = lambda _: True
@@ -67,8 +69,9 @@ class Format:
 
     def reads(self, column: str) -> bool:
         """Whether this format makes anything of ``column``; the others are left unread."""
-        known = (*self.required, *self.texts.values(), *self.always_one, self.block_hashes)
-        return column in known or self.model_of(column) is not None
+        known = (*self.required, *self.texts.values(), *self.always_one)
+        optional = (self.block_hashes, self.priority)
+        return column in known or column in optional or self.model_of(column) is not None
 
     def model_of(self, column: str) -> tuple[str, str] | None:
         """What ``column`` holds of which model, as (trace's name, model); None for no such one."""
