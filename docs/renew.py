@@ -23,6 +23,7 @@ PICTURES = {
     "--policy min-energy --output out",
     "sweep.png": "simulate sweep --trace azure-conv-2023 --limit 5000 --output out",
     "reproduction.png": "simulate reproduce 2501.08219 --output out",
+    "phase-aware-under-batching.png": f"python {ROOT / 'docs' / 'phase_aware.py'}",
     "curves.png": "calibrate show rtx3090-club3090 --plot out/curves.png",
 }
 """Pictures in docs/img, each with the command that writes it under ``out``."""

@@ -147,8 +147,9 @@ def compare(
                 key: _estimate(
                     nominal[i][key] / nominal[0][key] - 1, draws[i][key] / draws[0][key] - 1
                 )
+                # Where nothing got through, there is no latency to compare.
                 for key in nominal[i]
-                if key != "energy_j"
+                if key != "energy_j" and key in nominal[0]
             },
             _parts(outcomes[i], trace, scenario, start.since_s),
         )
@@ -233,8 +234,10 @@ def _draws(
         for rows, fleet in zip(found, fleets, strict=True):
             other = redrawn_fleet(fleet, groups, drawn)
             rows.append(_figures(run_fleet(other, groups, queries, sizes, advance), since_s))
-    keys = _figure_keys(found)
-    return [{key: np.array([row[key] for row in rows]) for key in keys} for rows in found]
+    keys = ["energy_j", *(f"{a}_{q}" for a in LATENCIES for q in QUANTILES)]
+    return [
+        {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys} for rows in found
+    ]
 
 
 def _figures(outcome: Outcome, since_s: float) -> dict[str, float]:
@@ -253,14 +256,9 @@ def _figures(outcome: Outcome, since_s: float) -> dict[str, float]:
     return figures
 
 
-def _figure_keys(found: list[list[dict[str, float]]]) -> list[str]:
-    if not found[0]:
-        return ["energy_j", *(f"{a}_{q}" for a in LATENCIES for q in QUANTILES)]
-    return list(found[0][0])
-
-
 def _estimate(value: float, draws: Array) -> Estimate:
-    if draws.size == 0:
+    draws = draws[~np.isnan(draws)]
+    if draws.size < 2:
         return Estimate(value, None, None)
     reach = float(scipy.special.stdtrit(draws.size - 1, 0.975)) * float(np.std(draws, ddof=1))
     return Estimate(value, value - reach, value + reach)

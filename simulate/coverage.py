@@ -10,6 +10,7 @@ import numpy as np
 from model.mixed import MixedCurves
 from model.provenance import Kind
 from model.work import Array, Phase
+from policies import Looking
 from simulate.availability import SLEEP_SHARE, START_UP_S, WAKE_S
 from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
 from simulate.groups import Group, PreparedFleet
@@ -140,7 +141,10 @@ def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
 def _assumptions(
     groups: Sequence[Group], scenario: Scenario, prepared: Sequence[Prepared]
 ) -> Iterator[str]:
-    switching = any(p.asked_mhz[Phase.PREFILL] != p.asked_mhz[Phase.DECODE] for p in prepared)
+    switching = any(
+        isinstance(p.governor, Looking) or p.asked_mhz[Phase.PREFILL] != p.asked_mhz[Phase.DECODE]
+        for p in prepared
+    )
     if switching and scenario.switch_latency_s == SWITCH_LATENCY_S:
         yield (
             f"assumed: a clock switch stalls its replica for {1e3 * SWITCH_LATENCY_S:g} ms "
@@ -211,5 +215,7 @@ def _range(span: tuple[float, float]) -> str:
 
 def _growing(waits_s: Array) -> bool:
     waits_s = waits_s[~np.isnan(waits_s)]
+    if waits_s.size == 0:
+        return False
     quarter = max(waits_s.size // 4, 1)
     return float(waits_s[-quarter:].mean()) > 2 * float(waits_s[:quarter].mean()) > 0

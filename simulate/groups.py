@@ -18,21 +18,21 @@ from phasewatt.errors import BadOption
 from policies import parse_policy
 from simulate.answers import Answers
 from simulate.batching import Alone, Disaggregated
-from simulate.legs import together_in_time
+from simulate.legs import both_answers
 from simulate.outcome import Outcome, ServedGroup
+from simulate.pools import RanPools
 from simulate.prepare import (
     Prepared,
     fleet_of,
     fleet_size,
-    idle_power_w,
     prepare,
     redrawn,
     serving_only,
 )
-from simulate.replay import Replayed
+from simulate.replay import Ran, Replayed
 from simulate.scenario import Scenario
 from simulate.selecting import Selected, select
-from simulate.serving import Queries, replay_on
+from simulate.serving import Queries, run_on
 
 _WRITTEN = re.compile(
     r"(?P<name>[^=,]+)=(?P<model>[^@,]+?)(@(?P<calibration>[^,]+?))?"
@@ -184,7 +184,8 @@ def run_fleet(
     served = _served(fleet, groups, sizes)
     selected = fleet.selected
     if selected is None or not selected.choice.escalated.any():
-        replayed = _replay(fleet.groups, groups, sizes, replace(queries, may=fleet.may), advance)
+        ran = _run(fleet.groups, groups, sizes, replace(queries, may=fleet.may), advance)
+        replayed = ran.replayed(ran.end_s)
     else:
         replayed = _replay_twice(fleet, selected, groups, sizes, served, queries, advance)
     if isinstance(groups[0].scenario.batching, Alone):
@@ -198,25 +199,31 @@ def run_fleet(
         output_tokens=queries.lengths.output_tokens,
         replayed=replayed,
     )
+    if all(ready.lengths is queries.lengths for ready in fleet.groups):
+        return outcome
     tokens = np.stack([ready.lengths.output_tokens for ready in fleet.groups])
-    of_group = tokens[outcome.group_of, np.arange(tokens.shape[1])]
-    return replace(outcome, output_tokens=of_group)
+    return replace(outcome, output_tokens=tokens[outcome.group_of, np.arange(tokens.shape[1])])
 
 
-def _replay(
+def _run(
     ready: Sequence[Prepared],
     groups: Sequence[Group],
     sizes: Sequence[int],
     queries: Queries,
     advance: Callable[[int], None],
-) -> Replayed:
-    parts = [
-        each.serving.on(
-            replace(queries, lengths=each.lengths), fleet_of(each, group.scenario, size)
-        )
-        for each, group, size in zip(ready, groups, sizes, strict=True)
-    ]
-    return replay_on(parts, queries, advance)
+    stream: int = 0,
+) -> Ran | RanPools:
+    parts = []
+    for each, group, size in zip(ready, groups, sizes, strict=True):
+        fleet = fleet_of(each, group.scenario, size)
+        if fleet.faults is not None:
+            fleet = replace(fleet, faults=replace(fleet.faults, stream=stream))
+        parts.append(each.serving.on(replace(queries, lengths=each.lengths), fleet))
+    return run_on(parts, queries, advance)
+
+
+_SECOND_STREAM = 2
+"""Of the faults of replicas that answer second; two pools that answer first have 0 and 1."""
 
 
 def _replay_twice(
@@ -233,23 +240,17 @@ def _replay_twice(
     They are given by groups of other models, so that the one run knows nothing of the other.
     """
     then = selected.then(fleet.groups)
-    legs = [
-        [g for g in range(len(groups)) if then[:, g].any() == is_second]
-        for is_second in (False, True)
-    ]
-
-    def leg(second: bool, ready: Sequence[Prepared], asked: Queries) -> Replayed:
-        of_leg = legs[second]
-        return _replay(
-            ready, [groups[g] for g in of_leg], [sizes[g] for g in of_leg], asked, advance
-        )
-
-    ready = [fleet.groups[g] for g in legs[0]]
+    is_second = then.any(axis=0)
+    legs = [np.flatnonzero(~is_second).tolist(), np.flatnonzero(is_second).tolist()]
+    of_leg = [([groups[g] for g in leg], [sizes[g] for g in leg]) for leg in legs]
     may = selected.first(fleet.groups)[:, legs[0]]
-    first = leg(False, ready, replace(queries, may=may))
-    again = np.flatnonzero(selected.choice.escalated & ~first.rejected)
+    ready = [fleet.groups[g] for g in legs[0]]
+    first = _run(ready, *of_leg[0], replace(queries, may=may), advance)
+    again = np.flatnonzero(selected.choice.escalated & ~np.isnan(first.finish_s))
     if again.size == 0:
-        raise BadOption(f"policy {fleet.policy}: no first answer fits the KV cache")
+        whole = replace(queries, may=selected.first(fleet.groups))
+        ran = _run(fleet.groups, groups, sizes, whole, lambda _n: None)
+        return ran.replayed(ran.end_s)
     again = again[np.argsort(first.finish_s[again], kind="stable")]
     ready = [serving_only(fleet.groups[g], again) for g in legs[1]]
     asked = replace(
@@ -258,15 +259,14 @@ def _replay_twice(
         lengths=queries.lengths.take(again),
         may=then[again][:, legs[1]],
     )
-    second = leg(True, ready, asked)
-    idle_w = np.zeros(sum(sizes))
-    for each, group, mine in zip(fleet.groups, groups, served, strict=True):
-        idle_w[list(mine.replicas)] = idle_power_w(each.gpu, group.scenario)
-    first_numbers, second_numbers = (
-        _numbers([groups[g] for g in leg], [sizes[g] for g in leg], [served[g] for g in leg])
-        for leg in legs
+    second = _run(ready, *of_leg[1], asked, lambda _n: None, _SECOND_STREAM)
+    end_s = max(first.end_s, second.end_s)
+    numbers = [
+        _numbers(*of, [served[g] for g in leg]) for of, leg in zip(of_leg, legs, strict=True)
+    ]
+    return both_answers(
+        (first.replayed(end_s), numbers[0]), (second.replayed(end_s), numbers[1]), again
     )
-    return together_in_time(first, second, again, (first_numbers, second_numbers), idle_w)
 
 
 def _numbers(

@@ -6,7 +6,7 @@ Nothing flows back from the second pool, so that each is replayed once, one afte
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +42,21 @@ class Pools:
 
 
 def replay_pools(
+    arrival_s: Array, lengths: Lengths, pools: Sequence[Pools], tokens: bool = False
+) -> Replayed:
+    """Return what :func:`run_pools` comes to, at its end."""
+    ran = run_pools(arrival_s, lengths, pools, tokens=tokens)
+    return ran.replayed(ran.end_s)
+
+
+def run_pools(
     arrival_s: Array,
     lengths: Lengths,
     pools: Sequence[Pools],
     advance: Callable[[int], None] = lambda _n: None,
     may: NDArray[np.bool_] | None = None,
     tokens: bool = False,
-) -> Replayed:
+) -> "RanPools":
     """Prefill every request in one pool and decode it in the other.
 
     Arrivals are routed among the prefilling replicas of all ``pools``. A request's cache crosses
@@ -94,13 +102,38 @@ def replay_pools(
         first_token_s=token_s[ready],
         tokens=tokens,
     )
-    end_s = max(prefilled.end_s, decoded.end_s)
-    return _merged(
-        arrival_s.size,
-        sum(each.prefill.replicas for each in pools),
-        (first, prefilled.replayed(end_s)),
-        (second, decoded.replayed(end_s)),
-    )
+    prefilling = sum(each.prefill.replicas for each in pools)
+    return RanPools(arrival_s.size, prefilling, (first, prefilled), (second, decoded))
+
+
+@dataclass(frozen=True)
+class RanPools:
+    """A run of pools whose last request is done: both stages, and their requests."""
+
+    size: int
+    prefilling: int
+    first: "tuple[_Stage, Ran]"
+    second: "tuple[_Stage, Ran]"
+
+    @property
+    def end_s(self) -> float:
+        """When the last replica comes to rest."""
+        return max(self.first[1].end_s, self.second[1].end_s)
+
+    @property
+    def finish_s(self) -> Array:
+        """When each request was done, shape (n,); NaN where it never was."""
+        return _finish_s(self.size, self.first, self.second)
+
+    def replayed(self, end_s: float) -> Replayed:
+        """Return what happened until ``end_s``; see :meth:`simulate.replay.Ran.replayed`."""
+        (stage, prefilled), (later, decoded) = self.first, self.second
+        return _merged(
+            self.size,
+            self.prefilling,
+            (stage, prefilled.replayed(end_s)),
+            (later, decoded.replayed(end_s)),
+        )
 
 
 @dataclass(frozen=True)
@@ -147,6 +180,23 @@ def _one_after_another(ready_s: Array, crossing_s: Array) -> Array:
     return np.asarray(free_s + passed_s)
 
 
+class _Finished(Protocol):
+    """What knows when its requests were done."""
+
+    @property
+    def finish_s(self) -> Array:
+        """When each was, NaN where it never was."""
+        ...
+
+
+def _finish_s(
+    size: int, first: tuple[_Stage, _Finished], second: tuple[_Stage, _Finished]
+) -> Array:
+    finish_s = first[0].spread(first[1].finish_s, np.nan, size)
+    finish_s[second[0].requests] = second[1].finish_s
+    return finish_s
+
+
 def _merged(
     size: int,
     prefilling: int,
@@ -154,8 +204,7 @@ def _merged(
     second: tuple[_Stage, Replayed],
 ) -> Replayed:
     (stage, prefilled), (later, decoded) = first, second
-    finish_s = stage.spread(prefilled.finish_s, np.nan, size)
-    finish_s[later.requests] = decoded.finish_s
+    finish_s = _finish_s(size, first, second)
     failed = (stage.spread(prefilled.failed, 0, size) + later.spread(decoded.failed, 0, size)) > 0
     losses = stage.spread(prefilled.losses, 0, size) + later.spread(decoded.losses, 0, size)
     return Replayed(

@@ -48,32 +48,33 @@ class Quality:
     answered_twice: float
 
 
-def quality_of_queries(model_of: NDArray[np.str_], answers: Answers) -> tuple[How, Array]:
+def quality_of_queries(
+    models: Sequence[str], column: NDArray[np.int64], answers: Answers
+) -> tuple[How, Array | None]:
     """Return how the quality of each query is known, and it, shape (n,), NaN where unknown.
 
-    ``model_of`` is the model whose answer each query got, shape (n,).
+    ``column`` is the index into ``models`` of the model whose answer each query got, shape (n,).
     """
-    models, column = np.unique(model_of, return_inverse=True)
-    outcomes = answers.table(answers.quality, models.tolist())
+    outcomes = answers.table(answers.quality, models)
     if outcomes is not None:
         how = How.ASSUMED if answers.assumed else How.MEASURED
         return how, np.take_along_axis(outcomes, column[:, None], axis=1)[:, 0]
-    predicted = answers.predicted(models.tolist())
+    predicted = answers.predicted(models)
     if predicted is None:
-        return How.UNKNOWN, np.full(model_of.size, np.nan)
+        return How.UNKNOWN, None
     return How.PREDICTED, np.take_along_axis(predicted.quality, column[:, None], axis=1)[:, 0]
 
 
 def quality_of(outcome: Outcome, selected: Selected | None, answers: Answers) -> Quality:
     """Return the mean quality of the answers that ``outcome`` gave."""
-    model_of = np.array([group.model for group in outcome.groups])[outcome.group_of]
-    how, quality = quality_of_queries(model_of, answers)
-    served = outcome.served
-    known = served & ~np.isnan(quality)
-    share = float(known.sum() / max(served.sum(), 1))
+    models = tuple(dict.fromkeys(group.model for group in outcome.groups))
+    of_group = np.array([models.index(group.model) for group in outcome.groups])
+    how, quality = quality_of_queries(models, of_group[outcome.group_of], answers)
     twice = 0.0 if selected is None else float(selected.choice.escalated.mean())
-    if not known.any():
+    known = outcome.served if quality is None else outcome.served & ~np.isnan(quality)
+    if quality is None or not known.any():
         return Quality(How.UNKNOWN, None, None, None, 0.0, twice)
+    share = float(known.sum() / outcome.served.sum())
     mean = float(quality[known].mean())
     if how is not How.PREDICTED:
         return Quality(how, mean, None, None, share, twice)

@@ -189,6 +189,11 @@ class Ran:
     served_by: NDArray[np.int32]
     end_s: float
 
+    @property
+    def finish_s(self) -> Array:
+        """When each query was done, shape (n,); NaN where it never was."""
+        return self.columns.finish_s
+
     def replayed(self, end_s: float) -> Replayed:
         """Return what happened until ``end_s``, when all replicas have come to rest; call it once.
 

@@ -24,8 +24,8 @@ from simulate.batching import UNLIMITED, Disaggregated, Limits, limits_of
 from simulate.engine import BatchEngine
 from simulate.fleet import Fleet, fewest_replicas, smallest_stable
 from simulate.occupancy import busy_s
-from simulate.pools import Pools, replay_pools
-from simulate.replay import Group, Replayed, replay
+from simulate.pools import Pools, RanPools, run_pools
+from simulate.replay import Group, Ran, run
 from simulate.replica import AloneEngine, OffClock
 from simulate.scenario import TARGET_UTILISATION
 from simulate.service import Lengths, PhaseCost, Service, phase_alone, serve_alone
@@ -237,7 +237,7 @@ class ServingPools:
                 fleet,
                 replicas=decoding,
                 idle_mhz=self.decode_idle_mhz,
-                faults=fleet.faults and replace(fleet.faults, stream=1),
+                faults=fleet.faults and replace(fleet.faults, stream=fleet.faults.stream + 1),
             ),
             self.prefilling.engine(queries),
             self.decoding.engine(queries),
@@ -246,10 +246,10 @@ class ServingPools:
         )
 
 
-def replay_on(
+def run_on(
     parts: Sequence[Group | Pools], queries: Queries, advance: Callable[[int], None]
-) -> Replayed:
-    """Replay ``queries`` on the groups of a fleet: all of them pools, or none.
+) -> Ran | RanPools:
+    """Run ``queries`` on the groups of a fleet: all of them pools, or none.
 
     Raises:
         BadOption: not one request fits the KV cache.
@@ -263,10 +263,10 @@ def replay_on(
             f"--kv-blocks: found {blocks}, which no request of the trace fits: expected more"
         )
     if pools:
-        return replay_pools(
+        return run_pools(
             *(queries.arrival_s, queries.lengths, pools, advance, queries.may, queries.tokens)
         )
-    return replay(
+    return run(
         *(queries.arrival_s, queries.lengths, groups, advance, queries.may),
         tokens=queries.tokens,
     )

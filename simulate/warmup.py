@@ -80,7 +80,7 @@ def left_out(warm_up: WarmUp, outcomes: Sequence[Outcome]) -> LeftOut:
     return LeftOut(
         since_s,
         f"warm-up ({how}): the first {since_s:,.1f} s and the {gone:,} requests that arrive in "
-        "them are left out of all figures but engine steps and preemptions",
+        "them are left out; steps, preemptions, quality and shares of groups are of the whole run",
     )
 
 

@@ -28,6 +28,17 @@ from simulate.scenario import Arrivals, Scenario
 EXACT = 1e-9
 TINY, STRUCTURED = tiny.calibration(), structured.calibration()
 POLICIES = ("max-frequency", "fixed:1500", "power-cap:230", "phase-aware", "min-energy")
+EVERY = (
+    *POLICIES,
+    "phase-aware-amortised",
+    "composition-aware",
+    "slo-aware",
+    "feedback",
+    "greenllm",
+    "voltana",
+    "fleet-cap:900",
+    "oracle",
+)
 MODES = (
     Static(1),
     Static(4),
@@ -57,13 +68,14 @@ def runs(draw):
     )
     scenario = Scenario(
         (),
-        draw(st.sampled_from(POLICIES)),
+        draw(st.sampled_from(EVERY)),
         replicas=draw(st.integers(1, 3)),
         routing=draw(st.sampled_from(Routing)),
         arrivals=draw(st.sampled_from(Arrivals)),
         batching=draw(st.sampled_from(MODES)),
         switch_latency_s=draw(st.sampled_from([0.0, 0.02])),
         min_dwell_s=draw(st.sampled_from([0.0, 0.5])),
+        slo=Slo(ttft_s=0.1, tpot_s=0.0025),
         draws=0,
     )
     engine = engine_of(scenario.batching)

@@ -12,6 +12,7 @@ from simulate.batching import Alone, Continuous, Disaggregated, Static
 from simulate.compare import compare
 from simulate.fleet import Faults, Fleet, Routing, Scaling, Sleep
 from simulate.meter import SERVING, State
+from simulate.metrics import Slo
 from simulate.replay import Group, replay
 from simulate.replica import AloneEngine
 from simulate.scenario import Scenario
@@ -19,6 +20,15 @@ from simulate.service import Lengths, PhaseCost
 
 EXACT = 1e-9
 CALIBRATION = structured.calibration()
+POLICIES = (
+    "max-frequency",
+    "phase-aware:prefill=1700,decode=800",
+    "slo-aware",
+    "feedback",
+    "greenllm",
+    "voltana",
+    "fleet-cap:900",
+)
 MODES = (
     Alone(),
     Static(3),
@@ -40,7 +50,7 @@ def runs(draw):
     mode = draw(st.sampled_from(MODES))
     scenario = Scenario(
         (),
-        draw(st.sampled_from(["max-frequency", "phase-aware:prefill=1700,decode=800"])),
+        draw(st.sampled_from(POLICIES)),
         replicas=draw(st.integers(1, 4)),
         routing=draw(st.sampled_from(Routing)),
         batching=mode,
@@ -58,6 +68,7 @@ def runs(draw):
                 ]
             )
         ),
+        slo=Slo(ttft_s=0.1, tpot_s=0.0025),
         draws=0,
     )
     (result,) = compare(trace, CALIBRATION, scenario).results

@@ -18,6 +18,7 @@ from simulate.batching import Alone, Continuous, Disaggregated, Static
 from simulate.breakdown import By, parse_by
 from simulate.cli import main
 from simulate.compare import compare
+from simulate.fleet import Faults
 from simulate.metrics import Slo
 from simulate.scenario import Scenario
 
@@ -250,3 +251,29 @@ def test_what_a_trace_does_not_hold(command, words, line):
     trace = "synthetic:poisson,rate=1,n=9,prompt=90,output=3"
     code, out, err = command(*words, trace=trace)
     assert (code, out, err) == (2, "", f"error: {line}\n")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(MODES[2:]))
+def test_tokens_of_attempts_that_broke_are_not_kept(seed, batching):
+    trace = tiny.random_trace(np.random.default_rng(seed), 25, 0.1)
+    scenario = Scenario(
+        (),
+        "fixed:1500",
+        batching=batching,
+        draws=0,
+        faults=Faults(1.0, 0.3, 3, seed),
+        token_times=True,
+    )
+    if not isinstance(batching, Disaggregated):
+        scenario = replace(scenario, replicas=2)
+    (result,) = compare(trace, CALIBRATION, scenario).results
+    replayed, tokens = result.outcome.replayed, result.outcome.replayed.tokens
+    made = np.bincount(tokens.request, minlength=25)
+    served = result.outcome.served
+    assert made[served].tolist() == np.maximum(trace.output_tokens[served], 1).tolist()
+    assert not made[~served].any()
+    last = np.flatnonzero(np.diff(tokens.request, append=-1))
+    assert tokens.time_s[last] == pytest.approx(replayed.finish_s[tokens.request[last]], rel=1e-9)
+    first = tokens.time_s[tokens.number == 0]
+    assert first == pytest.approx(replayed.first_token_s[tokens.request[last]], rel=1e-9)
