@@ -124,9 +124,8 @@ def rebuild_cascades(directory: Path) -> None:
 
 
 def rebuild_boolq(directory: Path) -> None:
-    """The table without text, a predictor from it, and the results."""
+    """The table without text, and the results."""
     table = _shipped_table(read_boolq(directory), "boolq")
-    _write_predictor(table, "boolq", BOOLQ, with_task=False)
     _write_results(table, Plan("boolq", BOOLQ, BOOLQ_PAIRS))
 
 
@@ -139,14 +138,12 @@ def rebuild_routellm(directory: Path) -> None:
 
 def evaluate_spacy(directory: Path) -> None:
     """Results on cascades with entities found by spaCy; needs the extra nlp."""
-    table = read_cascades(directory).table(extractor_name(SPACY))
-    _write_results(table, Plan("cascades-spacy", CASCADES, CASCADES_PAIRS))
+    _write_variant(read_cascades(directory).table(extractor_name(SPACY)), "cascades-spacy")
 
 
 def evaluate_without_words(directory: Path) -> None:
     """Results on cascades with counts alone: no member that reads which words there are."""
-    table = read_cascades(directory).table(f"{VERSION}+{CAPITALS}")
-    _write_results(table, Plan("cascades-no-words", CASCADES, CASCADES_PAIRS))
+    _write_variant(read_cascades(directory).table(f"{VERSION}+{CAPITALS}"), "cascades-no-words")
 
 
 def evaluate_minilm(directory: Path) -> None:
@@ -155,7 +152,7 @@ def evaluate_minilm(directory: Path) -> None:
 
     raw = read_cascades(directory)
     features = with_embeddings(features_of(raw.texts, extractor_name()), raw.texts)
-    _write_results(raw.with_features(features), Plan("cascades-minilm", CASCADES, CASCADES_PAIRS))
+    _write_variant(raw.with_features(features), "cascades-minilm")
 
 
 def read_cascades(directory: Path) -> Raw:
@@ -256,6 +253,11 @@ def _write_results(table: OutcomeTable, plan: Plan) -> None:
     path = OUT / f"{plan.name}.results.json"
     write_text(path, dump_results(study(table, plan)))
     _say(path)
+
+
+def _write_variant(table: OutcomeTable, name: str) -> None:
+    """Write results without the confidences, which no set of features changes."""
+    _write_results(replace(table, confidences=None), Plan(name, CASCADES, CASCADES_PAIRS))
 
 
 def _short(value: float) -> str:

@@ -24,6 +24,7 @@ PICTURES = {
     "sweep.png": "simulate sweep --trace azure-conv-2023 --limit 5000 --output out",
     "reproduction.png": "simulate reproduce 2501.08219 --output out",
     "phase-aware-under-batching.png": f"python {ROOT / 'docs' / 'phase_aware.py'}",
+    "routing.png": "calibrate difficulty eval cascades --plot out/routing.png",
     "curves.png": "calibrate show rtx3090-club3090 --plot out/curves.png",
 }
 """Pictures in docs/img, each with the command that writes it under ``out``."""

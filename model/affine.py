@@ -101,7 +101,7 @@ class AffinePrices:
 
     def _limits(self, cap_w: float | None) -> dict[tuple[bool, bool], tuple[float, float, float]]:
         return {
-            key: (*load.measured_mhz, self._gpu.limit_w(load, cap_w))
+            key: (*load.domain.sm_mhz, self._gpu.limit_w(load, cap_w))
             for key, load in self._kinds.items()
         }
 

@@ -12,6 +12,7 @@ import scipy
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
+from model.exchange import EXCHANGE_S, with_exchange
 from model.forms import FORMS
 from model.provenance import STRICT
 from model.shape import Activity, Form, Inputs
@@ -99,7 +100,8 @@ class FittedForm:
     @cached_property
     def definition(self) -> Form:
         """The form that the coefficients belong to."""
-        return FORMS[self.form]
+        form = FORMS[self.form]
+        return with_exchange(form) if EXCHANGE_S in self.constants else form
 
     @cached_property
     def theta(self) -> Array:

@@ -39,11 +39,6 @@ class Load(Protocol):
         ...
 
     @property
-    def measured_mhz(self) -> tuple[float, float]:
-        """The lowest and the highest clock that was measured; ``domain`` may reach below them."""
-        ...
-
-    @property
     def governor_limit_w(self) -> float | None:
         """The power at which the untouched GPU holds it; None for the nominal limit."""
         ...

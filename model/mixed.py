@@ -46,12 +46,6 @@ class MixedCurves:
         return Domain((low, high), own.batch, own.prompt_tokens, own.context_tokens)
 
     @property
-    def measured_mhz(self) -> tuple[float, float]:
-        """The clocks at which both phases were measured."""
-        spans = self.prefill.measured_mhz, self.decode.measured_mhz
-        return max(s[0] for s in spans), min(s[1] for s in spans)
-
-    @property
     def governor_limit_w(self) -> float | None:
         """The power to which the untouched GPU holds prefill."""
         return self.prefill.governor_limit_w

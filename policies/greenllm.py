@@ -1,10 +1,10 @@
 """greenllm: the clocks of GreenLLM (Liu et al., arXiv 2508.16449), one control for each phase.
 
-Taken from the paper: prefill's clock comes from an optimisation that knows the queue: of the clocks
-that get the prompts in line done by the deadline on TTFT, the one of least energy, by models of
-latency and power. Decode's comes from two loops: a coarse one looks up, by the tokens a second that
-the replica makes, the clock that was found to keep TBT; a fine one moves it in small steps, with
-hysteresis, by the measured tail of TBT.
+Taken from the paper's abstract: prefill's clock comes from an optimisation that knows the queue: of
+the clocks that get the prompts in line done by the deadline on TTFT, the one of least energy, by
+models of latency and power. Decode's comes from two loops: a coarse one looks up, by the tokens a
+second that the replica makes, the clock that was found to keep TBT; a fine one moves it in small
+steps, with hysteresis, by the measured tail of TBT.
 
 Different here: the models are the calibration's curves. Requests wait in one line, first come first
 served, where GreenLLM routes them into queues by the length of their prompts, with a clock for each

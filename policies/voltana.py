@@ -1,6 +1,6 @@
 """voltana: the frequency control of VoltanaLLM (Yu et al., arXiv 2509.04827), called EcoFreq.
 
-Taken from the paper's description of EcoFreq and from ``freq_manager.py`` of the authors' code
+Taken from what its authors say of EcoFreq and from ``freq_manager.py`` of the authors' code
 (Supercomputing-System-AI-Lab/VoltanaLLM at 2741732): a short list of clocks; before every iteration
 the lowest whose predicted latency fits the objective, for prefill less the longest time that its
 requests have waited; the highest where a queue stands, or where none fits.

@@ -7,10 +7,12 @@ names of its models, and sentences for what of it is assumed.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from model.difficulty.features import Features, features_of
@@ -25,6 +27,9 @@ from traces import Trace
 
 LENGTH_FEATURES = ("words", "chars")
 """Which features tell how long a query of a table is; the first that it has is taken."""
+
+_SHIPPED = resources.files("model") / "shipped" / "difficulty"
+_SUFFIX = ".outcomes.csv.gz"
 
 _NEIGHBOURS = 20
 """Rows of a table among which a query is dealt one, around its place in the order of lengths."""
@@ -41,10 +46,7 @@ class Predicted:
     @cached_property
     def tasks(self) -> NDArray[np.str_] | None:
         """The task of each query, shape (n,), where the predictor asks for it and it is known."""
-        tasks = self.answers.trace.task
-        if not self.predictor.tasks or tasks is None:
-            return None
-        return np.array([task or "" for task in tasks.to_pylist()])
+        return self.answers.tasks if self.predictor.tasks else None
 
     @cached_property
     def quality(self) -> Array:
@@ -72,7 +74,7 @@ class Answers:
         names: for each model of the fleet, what outcomes and predictor call it.
         quality: outcomes by the fleet's names, shape (n,), NaN where unknown.
         confidence: how sure each model is, likewise.
-        joined: features of the table's rows where outcomes were joined from one; None otherwise.
+        joined: the table's rows where outcomes were joined from one for all; None otherwise.
         predictor: what predicts quality from text; None where none was named.
         assumed: what of this is assumed, one sentence each.
     """
@@ -81,7 +83,7 @@ class Answers:
     names: Mapping[str, str]
     quality: Mapping[str, Array]
     confidence: Mapping[str, Array]
-    joined: Features | None
+    joined: OutcomeTable | None
     predictor: DifficultyPredictor | None
     assumed: tuple[str, ...] = field(default=())
 
@@ -100,6 +102,14 @@ class Answers:
         return self.joined is not None or self.trace.text is not None
 
     @cached_property
+    def tasks(self) -> NDArray[np.str_] | None:
+        """The task of each query, shape (n,), empty where it has none; None where nobody knows."""
+        if self.joined is not None:
+            return self.joined.tasks
+        tasks = self.trace.task
+        return None if tasks is None else np.array([task or "" for task in tasks.to_pylist()])
+
+    @cached_property
     def features(self) -> Features:
         """Features of all queries.
 
@@ -108,7 +118,7 @@ class Answers:
             BadPredictor: an extractor that is not installed.
         """
         if self.joined is not None:
-            return self.joined
+            return self.joined.features
         texts = [] if self.trace.text is None else self.trace.text.to_pylist()
         missing = sum(not text for text in texts) if texts else len(self.trace)
         if missing:
@@ -155,7 +165,7 @@ def answers_of(trace: Trace, scenario: Scenario, models: Sequence[str]) -> Answe
         quality = {m: trace.quality[n] for m, n in names.items() if n in trace.quality}
         sure = {m: trace.confidence[n] for m, n in names.items() if n in trace.confidence}
         return Answers(trace, names, quality, sure, None, predictor, assumed)
-    table = read_table(Path(scenario.quality_from))
+    table = read_table(_path_of(scenario.quality_from))
     known = [model for model in models if names[model] in table.models]
     if not known:
         raise BadOption(
@@ -171,8 +181,20 @@ def answers_of(trace: Trace, scenario: Scenario, models: Sequence[str]) -> Answe
         quality[model] = np.where(found, table.outcomes[rows, column], np.nan)
         if table.confidences is not None:
             sure[model] = np.where(found, table.confidences[rows, column], np.nan)
-    features = table.features.rows(rows) if found.all() else None
-    return Answers(trace, names, quality, sure, features, predictor, (*assumed, how))
+    joined = table.rows(rows) if found.all() else None
+    return Answers(trace, names, quality, sure, joined, predictor, (*assumed, how))
+
+
+def shipped_tables() -> tuple[str, ...]:
+    """Return the names of the tables of outcomes that come with phasewatt."""
+    names = (item.name for item in _SHIPPED.iterdir())
+    return tuple(sorted(n.removesuffix(_SUFFIX) for n in names if n.endswith(_SUFFIX)))
+
+
+def _path_of(source: str) -> Path:
+    if source in shipped_tables():
+        return Path(str(_SHIPPED / f"{source}{_SUFFIX}"))
+    return Path(source)
 
 
 def _aliases(written: Sequence[str], models: Sequence[str]) -> dict[str, str]:
@@ -194,7 +216,7 @@ def _joined(trace: Trace, table: OutcomeTable, scenario: Scenario) -> tuple[NDAr
     source = f"outcomes of {scenario.quality_from}"
     if trace.query_id is not None:
         rows = np.asarray(
-            pa.compute.index_in(trace.query_id, pa.array(table.ids.tolist(), pa.large_string()))
+            pc.index_in(trace.query_id, pa.array(table.ids.tolist(), pa.large_string()))
             .fill_null(-1)
             .to_numpy(zero_copy_only=False),
             dtype=np.int64,

@@ -61,7 +61,8 @@ class PolicyResult:
         fleet: the policy as it was made ready for each group.
         outcome: what happened.
         metrics: its totals.
-        quality: of the answers that it gave.
+        quality: of the answers that it gave, on average.
+        request_quality: of each answer, shape (n,), NaN where unknown; None where all is.
         energy_j: the fleet's energy with interval.
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
@@ -72,6 +73,7 @@ class PolicyResult:
     outcome: Outcome
     metrics: Metrics
     quality: Quality
+    request_quality: Array | None
     energy_j: Estimate
     saving: Estimate
     latency_change: dict[str, Estimate]
@@ -137,7 +139,7 @@ def compare(
             fleets[i],
             outcomes[i],
             metrics[i],
-            qualities[i],
+            *qualities[i],
             _estimate(nominal[i]["energy_j"], draws[i]["energy_j"]),
             _estimate(
                 1 - nominal[i]["energy_j"] / nominal[0]["energy_j"],
@@ -164,7 +166,7 @@ def compare(
         (
             *(() if start.note is None else (start.note,)),
             *warnings_of(trace, groups, scenario, outcomes, fleets),
-            *quality_warnings(answers, [fleet.selected for fleet in fleets], qualities),
+            *quality_warnings(answers, [f.selected for f in fleets], [q for q, _ in qualities]),
         ),
     )
 
@@ -180,6 +182,7 @@ def require_sensible(scenario: Scenario) -> None:
     for name, value, least in (
         ("--replicas", scenario.replicas, 1),
         ("--queue-limit", scenario.queue_limit, 1),
+        ("--tensor-parallel", scenario.tensor_parallel, 1),
         ("--switch-latency", scenario.switch_latency_s, 0),
         ("--min-dwell", scenario.min_dwell_s, 0),
         ("--idle-power-w", scenario.idle_power_w, 0),

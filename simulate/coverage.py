@@ -49,34 +49,53 @@ def warnings_of(
         yield from _transferred(outcome, fleet)
         yield from _batches(outcome, fleet)
     for outcome in outcomes:
-        if is_saturated(outcome, scenario):
+        for group in saturated_groups(outcome, scenario):
+            name = outcome.groups[group].name
             yield (
-                f"{outcome.policy}: the fleet is saturated ({busy_share(outcome):.1%} busy, queues "
-                "still grow): its latencies depend on the length of the trace; add replicas"
+                f"{outcome.policy}: {name or 'the fleet'} is saturated "
+                f"({busy_share(outcome, group):.1%} busy, queues still grow): its latencies depend "
+                "on the length of the trace; add replicas"
             )
 
 
 def is_saturated(outcome: Outcome, scenario: Scenario) -> bool:
-    """Return whether queues still grew while queries came and hardly any replica ever rested."""
-    online = scenario.arrivals is Arrivals.TRACE
-    if not online or busy_share(outcome) <= _SATURATED or not _growing(outcome.queue_s):
+    """Return whether :func:`saturated_groups` finds any."""
+    return bool(saturated_groups(outcome, scenario))
+
+
+def saturated_groups(outcome: Outcome, scenario: Scenario) -> list[int]:
+    """Return the groups whose queues still grew while queries came and that hardly ever rested."""
+    if scenario.arrivals is not Arrivals.TRACE:
+        return []
+    return [g for g in range(len(outcome.groups)) if _is_saturated(outcome, g)]
+
+
+def _is_saturated(outcome: Outcome, group: int) -> bool:
+    if busy_share(outcome, group) <= _SATURATED:
+        return False
+    mine = outcome.group_of == group
+    # Who is answered twice waits for the second model after a first answer.
+    waits_s = outcome.queue_s if len(outcome.groups) == 1 else outcome.ttft_s
+    if not _growing(waits_s[mine]):
         return False
     # Engines that batch are busy at any load, and who arrives waits for the end of a step.
-    queue_s, e2e_s = np.nansum(outcome.queue_s), np.nansum(outcome.e2e_s)
-    return outcome.replayed.batches is None or bool(queue_s > _WAITING * e2e_s)
+    wait_s, e2e_s = np.nansum(waits_s[mine]), np.nansum(outcome.e2e_s[mine])
+    return outcome.replayed.batches is None or bool(wait_s > _WAITING * e2e_s)
 
 
-def busy_share(outcome: Outcome) -> float:
-    """Return the share of replica time that was not idle, between first and last arrival."""
+def busy_share(outcome: Outcome, group: int = 0) -> float:
+    """Return the share of a group's replica time that was not idle while queries came."""
     first_s, last_s = float(outcome.arrival_s[0]), float(outcome.arrival_s[-1])
     if last_s <= first_s:
         return 1.0
     intervals = outcome.replayed.intervals
     idle = ~np.isin(intervals.state, [int(state) for state in SERVING])
+    idle &= outcome.group_of_replica[intervals.replica] == group
     starts_s = intervals.start_s[idle]
     ends_s = starts_s + intervals.duration_s[idle]
     idle_s = np.maximum(np.minimum(ends_s, last_s) - np.maximum(starts_s, first_s), 0).sum()
-    return 1 - float(idle_s) / (outcome.replicas * (last_s - first_s))
+    replicas = len(outcome.groups[group].replicas)
+    return 1 - float(idle_s) / (replicas * (last_s - first_s))
 
 
 def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:
@@ -136,6 +155,15 @@ def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
         yield f"assumed: idle power of {scenario.idle_power_w:g} W, as given"
     elif gpu.idle_power_w is not None and origin is not None and origin.kind is Kind.ASSUMED:
         yield f"assumed: idle power of {gpu.idle_power_w:g} W ({origin.source})"
+
+    gpus = group.scenario.tensor_parallel
+    if gpus > 1:
+        links = group.scenario.links
+        yield (
+            f"assumed: {gpus} GPUs of a replica split every layer and wait for two all-reduces in "
+            f"each, over links of {links.gb_per_s:g} GB/s and {1e6 * links.latency_s:.3g} us; no "
+            "such replica was measured"
+        )
 
 
 def _assumptions(

@@ -65,21 +65,24 @@ def quality_of_queries(
     return How.PREDICTED, np.take_along_axis(predicted.quality, column[:, None], axis=1)[:, 0]
 
 
-def quality_of(outcome: Outcome, selected: Selected | None, answers: Answers) -> Quality:
-    """Return the mean quality of the answers that ``outcome`` gave."""
+def quality_of(
+    outcome: Outcome, selected: Selected | None, answers: Answers
+) -> tuple[Quality, Array | None]:
+    """Return the mean quality of the answers of ``outcome``, and that of each, shape (n,)."""
     models = tuple(dict.fromkeys(group.model for group in outcome.groups))
     of_group = np.array([models.index(group.model) for group in outcome.groups])
     how, quality = quality_of_queries(models, of_group[outcome.group_of], answers)
     twice = 0.0 if selected is None else float(selected.choice.escalated.mean())
     known = outcome.served if quality is None else outcome.served & ~np.isnan(quality)
     if quality is None or not known.any():
-        return Quality(How.UNKNOWN, None, None, None, 0.0, twice)
+        return Quality(How.UNKNOWN, None, None, None, 0.0, twice), None
     share = float(known.sum() / outcome.served.sum())
     mean = float(quality[known].mean())
     if how is not How.PREDICTED:
-        return Quality(how, mean, None, None, share, twice)
+        return Quality(how, mean, None, None, share, twice), quality
     assert answers.predictor is not None
-    return Quality(how, mean, *answers.predictor.mean_interval(quality[known]), share, twice)
+    interval = answers.predictor.mean_interval(quality[known])
+    return Quality(how, mean, *interval, share, twice), quality
 
 
 def quality_warnings(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from model.work import Array
 from simulate.compare import Comparison
 from simulate.meter import State
 from simulate.outcome import Outcome
@@ -29,7 +30,8 @@ def write_results(comparison: Comparison, directory: Path) -> None:
     (directory / "summary.json").write_text(document, encoding="utf-8")
     outcomes = [result.outcome for result in comparison.results]
     task = comparison.trace.task
-    _write(directory / "requests.parquet", (requests_table(o, task) for o in outcomes))
+    each = ((result.outcome, task, result.request_quality) for result in comparison.results)
+    _write(directory / "requests.parquet", (requests_table(*of) for of in each))
     _write(directory / "power.parquet", (t for o in outcomes for t in _power_tables(o)))
     if comparison.scenario.by:
         pq.write_table(parts_columns(comparison), directory / "parts.parquet", compression="zstd")
@@ -39,10 +41,15 @@ def write_results(comparison: Comparison, directory: Path) -> None:
     plot_power(comparison, directory / "power.png")
 
 
-def requests_table(outcome: Outcome, task: pa.LargeStringArray | None = None) -> pa.Table:
+def requests_table(
+    outcome: Outcome,
+    task: pa.LargeStringArray | None = None,
+    quality: Array | None = None,
+) -> pa.Table:
     """Return one row per request: lengths, times in s, energies in J, the replica that served.
 
-    Times are null where the request was rejected; ``task`` is what the trace calls each request.
+    Times are null where the request was rejected; ``task`` is what the trace calls each request,
+    ``quality`` that of its answer, null where unknown.
     """
     replayed = outcome.replayed
     rows = outcome.arrival_s.size
@@ -70,6 +77,9 @@ def requests_table(outcome: Outcome, task: pa.LargeStringArray | None = None) ->
             "wasted_j": replayed.wasted_j,
             "losses": replayed.losses,
             "failed": replayed.failed,
+            "quality": pa.nulls(rows, pa.float64())
+            if quality is None
+            else pa.array(quality, from_pandas=True),
         }
     )
 

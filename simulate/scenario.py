@@ -6,6 +6,7 @@ In: what the command line says. Out: one frozen value that results embed.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from model.tensor_parallel import Links
 from simulate.batching import Alone, Batching
 from simulate.breakdown import By
 from simulate.fleet import Faults, Routing, Scaling, Sleep
@@ -41,6 +42,8 @@ class Scenario:
         groups: as written after ``--group``; none: one, of ``model`` in ``engine``.
         replicas: fleet size; None finds the smallest stable one for the slowest policy.
         routing: how queries reach replicas.
+        tensor_parallel: GPUs of each replica.
+        links: what joins them.
         queue_limit: queries that power-aware routing lets a replica have; None: as many as it
             serves together.
         sleep: when idle replicas fall asleep; None: never.
@@ -75,6 +78,8 @@ class Scenario:
     groups: tuple[str, ...] = ()
     replicas: int | None = None
     routing: Routing = Routing.LEAST_OUTSTANDING
+    tensor_parallel: int = 1
+    links: Links = field(default_factory=Links)
     queue_limit: int | None = None
     sleep: Sleep | None = None
     scaling: Scaling | None = None

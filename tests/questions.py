@@ -17,7 +17,7 @@ NOUNS = (
 )
 
 QUICK = Recipe(
-    own=Trees(20, 2, 0.2), pool=Trees(20, 2, 0.2), gain=Trees(20, 2, 0.2), penalty=5.0, folds=2
+    own=Trees(12, 2, 0.3), pool=Trees(12, 2, 0.3), gain=Trees(12, 2, 0.3), penalty=5.0, folds=2
 )
 
 FEW = (*paper.NAMES, "words", "chars", "commas", "numbers", "longest_word")

@@ -54,7 +54,10 @@ def train_command(
     outcomes = read_table(table, _ENTITIES[entities])
     recipe = Recipe(with_task=with_task)
     chosen = None if models is None else models.split(",")
-    with progress("fitting", recipe.folds + 1) as advance:
+    with (
+        whole_file(output) as temporary,
+        progress("fitting", recipe.folds + 1) as advance,
+    ):
         learned = train(
             outcomes,
             recipe,
@@ -63,8 +66,7 @@ def train_command(
             source=source,
             advance=advance,
         )
-    content = dump_predictor(learned)
-    with whole_file(output) as temporary:
+        content = dump_predictor(learned)
         temporary.write_bytes(packed(content) if output.suffix == ".gz" else content)
     note(
         f"wrote {output}: {len(learned.models)} models and {len(learned.gains)} pairs, from "
@@ -73,7 +75,7 @@ def train_command(
 
 
 @command.command("eval")
-@click.argument("table", required=False)
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
 @click.option("--pair", "pairs", multiple=True, help="SMALL:LARGE to route between; repeatable.")
 @_models
 @_entities
@@ -85,7 +87,7 @@ def train_command(
 )
 @_json
 def eval_command(
-    table: str | None,
+    tables: tuple[str, ...],
     pairs: tuple[str, ...],
     models: str | None,
     entities: str,
@@ -99,18 +101,23 @@ def eval_command(
 
     TABLE is a CSV file of outcomes, a JSON file of results, or the name of a shipped evaluation,
     whose results are kept (`cascades`, whose queries may not be passed on, `routellm`, `boolq`).
-    Without TABLE, the names are listed.
+    Several are set side by side. Without TABLE, the names are listed.
     """
-    from calibrate.difficulty.report import print_study
+    from calibrate.difficulty.report import print_comparison, print_study
     from calibrate.difficulty.results import results_of, shipped_results
 
-    if table is None:
+    if not tables:
         for name in shipped_results():
             out().print(name)
         return
+    if len(tables) > 1 and (output is not None or plot is not None):
+        raise BadOption("-o and --plot go with one table")
     split = [_pair(pair) for pair in pairs]
     chosen = None if models is None else models.split(",")
-    study = results_of(table, _ENTITIES[entities], split, chosen, labels, seed)
+    studies = [
+        results_of(table, _ENTITIES[entities], split, chosen, labels, seed) for table in tables
+    ]
+    study = studies[0]
     if output is not None:
         from calibrate.difficulty.results import dump_results
 
@@ -121,7 +128,9 @@ def eval_command(
         with whole_file(plot) as temporary:
             plot_routing(study, temporary)
     if as_json:
-        print_json(study)
+        print_json(study if len(studies) == 1 else {each["name"]: each for each in studies})
+    elif len(studies) > 1:
+        print_comparison(out(), studies)
     else:
         print_study(out(), study)
     for path in (output, plot):

@@ -13,11 +13,11 @@ from matplotlib import pyplot
 
 _STYLES = {
     "oracle": ("#999999", ":"),
-    "this predictor": ("#0b6e99", "-"),
-    "this predictor + task": ("#0b6e99", "--"),
+    "ours": ("#0b6e99", "-"),
+    "ours + task": ("#0b6e99", "--"),
     "task identity": ("#c0504d", "-."),
     "length, tree": ("#b8860b", "-"),
-    "this predictor + task + confidence": ("#2e8b57", "-"),
+    "ours + task + confidence": ("#2e8b57", "-"),
 }
 
 

@@ -1,7 +1,7 @@
 """An evaluation of difficulty predictors as a person reads it.
 
-In: the document of :func:`model.difficulty.study.study`. Out: tables for the terminal. A cell
-"0.714 / 0.635 / 0.55" is pooled / within tasks / on unseen tasks; "-" is what was not measured.
+In: the document of :func:`model.difficulty.study.study`. Out: tables for the terminal; "-" is what
+was not measured.
 """
 
 from collections.abc import Sequence
@@ -11,99 +11,115 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from model.difficulty.evaluation import OURS, OURS_TASK
+from model.difficulty.verdict import ORACLE
+
 Document = dict[str, Any]
 
-_OURS = "this predictor"
+_MOST_TASKS = 8
+
+_VIEWS = (
+    ("AUC of 'is right', pooled", "pooled", "auc"),
+    ("AUC within tasks", "pooled", "auc_within"),
+    ("AUC within tasks not trained on", "unseen", "auc_within"),
+    ("average precision", "pooled", "ap"),
+    ("Brier skill", "pooled", "brier_skill"),
+    ("calibration error", "pooled", "calibration_error"),
+    ("calibration error on tasks not trained on", "unseen", "calibration_error"),
+)
+_BY_TASK = ((OURS, "pooled"), (OURS_TASK, "pooled"), (OURS, "unseen"))
 
 
 def print_study(console: Console, study: Document) -> None:
     """Print every table of an evaluation."""
-    tasks = ", ".join(f"{name} {rows:,}" for name, rows in study["tasks"].items())
-    many = len(study["tasks"]) > 8
     console.print(f"[bold]{study['name']}[/bold]: {study['rows']:,} queries, {study['source']}")
     if study["tasks"]:
+        tasks = ", ".join(f"{name} {rows:,}" for name, rows in study["tasks"].items())
+        many = len(study["tasks"]) > _MOST_TASKS
         console.print(f"tasks: {len(study['tasks'])}" + ("" if many else f" ({tasks})"))
     console.print(
         f"{study['features']} features of {study['extractor']}; {study['folds']} folds, duplicates "
         "kept together; calibrated inside the training folds\n"
     )
-    console.print(_right(study))
-    console.print("A cell: AUC pooled / within tasks / within tasks that training did not see.\n")
-    console.print(_quality(study))
-    console.print()
+    models = ", ".join(f"{name} {each['right']:.3f}" for name, each in study["models"].items())
+    console.print(f"share right: {models}\n")
+    for title, view, key in _VIEWS:
+        if any(row["view"] == view and row[key] is not None for row in study["right"]):
+            console.print(_right(study, title, view, key))
     console.print(_over_length(study))
     console.print("95% paired bootstrap over queries, against the better of line and tree.\n")
     for pair in _pairs(study):
         console.print(_gain(study, pair))
     console.print(
-        "AUC of 'large is right where small is wrong'; unseen: AUC within and APGR over "
-        "tasks not trained on; "
-        "saved: energy at 1% less quality than the large model alone, energy assumed in proportion "
-        "to parameters; with confidence, the small model runs on every query. In brackets: 95% "
-        "bootstrap.\n"
+        "AUC of 'large is right where small is wrong'; unseen: AUC within tasks not trained on, "
+        "and APGR over them; saved: energy at 1% less quality than the large model alone, energy "
+        "assumed in proportion to parameters; with confidence, the small model runs on every "
+        "query. In brackets: 95% bootstrap.\n"
     )
     for pair in _pairs(study):
         console.print(_curve(study, pair))
     console.print("Quality as the threshold moves; energy relative to the large model alone.\n")
+    for method, view in _BY_TASK if "by_task" in study else ():
+        console.print(_by_task(study, method, view))
     if "by_task" in study:
-        console.print(_by_task(study))
-        console.print("Abstained: share flagged as unlike the training data.\n")
+        console.print("Unlike: share flagged as unlike the training data.\n")
     if "few_labels" in study:
         few = study["few_labels"]
         values = few["apgr"]
         console.print(
             f"Trained on {few['labels']:,} labels, judged on all others: APGR "
-            f"{_three(sum(values) / len(values))} (mean of {len(values)} draws, "
-            f"{_three(min(values))} to {_three(max(values))})"
+            f"{sum(values) / len(values):.3f} (mean of {len(values)} draws, "
+            f"{min(values):.3f} to {max(values):.3f})"
         )
 
 
-def _right(study: Document) -> Table:
-    table = _table("AUC of 'is right'", study["models"])
-    methods = _methods(study["right"])
-    for method in methods:
-        cells = []
-        for model in study["models"]:
-            pooled = _find(study["right"], method=method, model=model, view="pooled")
-            unseen = _find(study["right"], method=method, model=model, view="unseen")
-            cells.append(_triple(pooled, unseen))
-        table.add_row(method, *cells)
-    table.add_row("share right", *(_three(each["right"]) for each in study["models"].values()))
-    return table
+def print_comparison(console: Console, studies: Sequence[Document]) -> None:
+    """Print AUC and routing of ours side by side for several evaluations."""
+    first = studies[0]
+    for title, view, key in _VIEWS[:3]:
+        for method in (OURS, OURS_TASK):
+            table = _table(f"{method}, {title}", first["models"])
+            for study in studies:
+                rows = [
+                    _find(study["right"], method=method, model=model, view=view)
+                    for model in first["models"]
+                ]
+                table.add_row(study["name"], *(_figure(row, key) for row in rows))
+            if any(_find(study["right"], method=method, view=view) for study in studies):
+                console.print(table)
+    pairs = _pairs(first)
+    for method in (OURS, OURS_TASK):
+        table = _table(f"{method}, APGR", [f"{small} to {large}" for small, large in pairs])
+        for study in studies:
+            found = [
+                _find(study["gain"], method=method, small=small, large=large, view="pooled")
+                for small, large in pairs
+            ]
+            table.add_row(study["name"], *(_figure(row, "apgr") for row in found))
+        console.print(table)
 
 
-def _quality(study: Document) -> Table:
-    table = _table("Average precision / Brier skill / calibration error", study["models"])
-    for method in _methods(study["right"]):
+def _right(study: Document, title: str, view: str, key: str) -> Table:
+    table = _table(title, study["models"])
+    for method in _methods([row for row in study["right"] if row["view"] == view]):
         rows = [
-            _find(study["right"], method=method, model=model, view="pooled")
+            _find(study["right"], method=method, model=model, view=view)
             for model in study["models"]
         ]
-        table.add_row(
-            method,
-            *(
-                f"{_two(row['ap'])} / {row['brier_skill']:+.3f} / {row['calibration_error']:.3f}"
-                for row in rows
-                if row is not None
-            ),
-        )
+        table.add_row(method, *(_figure(row, key) for row in rows))
     return table
 
 
 def _over_length(study: Document) -> Table:
-    table = _table("AUC above length only", study["models"])
-    for method in _methods(study["over_length"]):
-        rows = [
-            _find(study["over_length"], method=method, model=model) for model in study["models"]
-        ]
-        table.add_row(
-            method,
-            *(
-                f"{row['difference']:+.3f} [{row['interval'][0]:+.3f}, {row['interval'][1]:+.3f}]"
-                for row in rows
-                if row is not None
-            ),
-        )
+    methods = _methods(study["over_length"])
+    table = _table("AUC pooled above length only", methods)
+    for model in study["models"]:
+        cells = []
+        for method in methods:
+            row = _find(study["over_length"], method=method, model=model) or {}
+            low, high = row["interval"]
+            cells.append(f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
+        table.add_row(model, *cells)
     return table
 
 
@@ -127,7 +143,9 @@ def _gain(study: Document, pair: tuple[str, str]) -> Table:
             _three(row["apgr"])
             + ("" if bounds is None else f" [{_three(bounds[0])}, {_three(bounds[1])}]"),
             _three(row["auc_within"]),
-            "-" if unseen is None else f"{_three(unseen['auc_within'])}, {_three(unseen['apgr'])}",
+            "-"
+            if unseen is None or method == ORACLE
+            else f"{_three(unseen['auc_within'])}, {_three(unseen['apgr'])}",
             f"{row['cpt50']:.0%}",
             f"{row['cpt80']:.0%}",
             "-" if row["saved"] is None else f"{row['saved']:.0%}",
@@ -140,9 +158,9 @@ def _curve(study: Document, pair: tuple[str, str]) -> Table:
     shown = [
         s
         for s in scores
-        if s["view"] == "pooled" and (s["method"].startswith(_OURS) or s["method"] == "oracle")
+        if s["view"] == "pooled" and (s["method"].startswith(OURS) or s["method"] == ORACLE)
     ]
-    steps = range(0, 21, 4)
+    steps = range(0, 21, 5)
     heads = [f"{shown[0]['calls'][step]:.0%} large" for step in steps]
     table = _table(f"{pair[0]} to {pair[1]}: quality @ energy", heads)
     for score in shown:
@@ -155,31 +173,15 @@ def _curve(study: Document, pair: tuple[str, str]) -> Table:
     return table
 
 
-def _by_task(study: Document) -> Table:
+def _by_task(study: Document, method: str, view: str) -> Table:
     models = list(study["models"])
-    table = _table("AUC inside each task", ("view", *models, "abstained"))
+    title = f"{method}, inside each task" + (", not trained on" if view == "unseen" else "")
+    table = _table(title, (*models, "unlike"))
     for row in study["by_task"]:
-        if not row["method"].startswith(_OURS):
-            continue
-        method = "text alone" if row["method"] == _OURS else "text + task"
-        label = method if row["view"] == "pooled" else f"{method}, task unseen"
-        table.add_row(
-            row["task"],
-            label,
-            *(_three(row["right"][model]) for model in models),
-            "-" if row["unlike"] is None else f"{row['unlike']:.1%}",
-        )
+        if (row["method"], row["view"]) == (method, view):
+            cells = [_three(row["right"][model]) for model in models]
+            table.add_row(row["task"], *cells, f"{row['unlike']:.1%}")
     return table
-
-
-def _triple(pooled: Document | None, unseen: Document | None) -> str:
-    if pooled is None:
-        return "-"
-    cells = [_three(pooled["auc"])]
-    if pooled["auc_within"] is not None:
-        cells.append(_two(pooled["auc_within"]))
-        cells.append("-" if unseen is None else _two(unseen["auc_within"]))
-    return " / ".join(cells)
 
 
 def _find(rows: Sequence[Document], **wanted: str) -> Document | None:
@@ -202,9 +204,9 @@ def _table(title: str, columns: Any) -> Table:
     return table
 
 
+def _figure(row: Document | None, key: str) -> str:
+    return "-" if row is None else _three(row[key])
+
+
 def _three(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _two(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -30,6 +30,8 @@ def results_of(
 ) -> dict[str, Any]:
     """Return the results named ``table``: kept ones as they are, others computed now.
 
+    Numbers have six digits, so that results print the same before and after they are kept.
+
     Raises:
         BadPredictor: no such file or name, or a table that cannot be judged.
         BadOption: options of a computation with results that are kept.
@@ -49,7 +51,8 @@ def results_of(
     name = Path(table).name.split(".")[0]
     plan = Plan(name, f"from {Path(table).name}", chosen, labels=labels, seed=seed)
     with progress("judging", rounds(outcomes, chosen)) as advance:
-        return study(outcomes, plan, advance)
+        found: dict[str, Any] = _rounded(study(outcomes, plan, advance))
+    return found
 
 
 def shipped_results() -> tuple[str, ...]:

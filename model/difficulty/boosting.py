@@ -2,6 +2,7 @@
 
 In: matrices and labels, or a document that XGBoost wrote as JSON. Out: boosters, their sums of
 leaves and their attributions. One thread and fixed seeds: the same data give the same trees.
+XGBoost is imported by the first function that needs it, as that takes as long as many a command.
 """
 
 import json
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xgboost
 from numpy.typing import NDArray
+
+Booster = Any
+"""An ``xgboost.Booster``."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,10 @@ class Trees:
 
 def fit_trees(
     design: NDArray[np.float64], label: NDArray[np.float64], trees: Trees, *, logistic: bool
-) -> xgboost.Booster:
+) -> Booster:
     """Boost ``trees`` on labels in 0..1 (``logistic``) or on any numbers (squared error)."""
+    import xgboost
+
     parameters = {
         "objective": "binary:logistic" if logistic else "reg:squarederror",
         "max_depth": trees.depth,
@@ -46,30 +51,32 @@ def fit_trees(
     return xgboost.train(parameters, _matrix(design, label), trees.count)
 
 
-def margin(booster: xgboost.Booster, design: NDArray[np.float64]) -> NDArray[np.float64]:
+def margin(booster: Booster, design: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return log-odds (logistic) or values (squared error), shape (n,)."""
     found: NDArray[np.float64] = booster.predict(_matrix(design), output_margin=True)
     return found.astype(float)
 
 
-def attributions(booster: xgboost.Booster, design: NDArray[np.float64]) -> NDArray[np.float64]:
+def attributions(booster: Booster, design: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what each column adds to the margin (TreeSHAP), and last the bias: (n, k + 1)."""
     found: NDArray[np.float64] = booster.predict(_matrix(design), pred_contribs=True)
     return found.astype(float)
 
 
-def to_document(booster: xgboost.Booster) -> dict[str, Any]:
+def to_document(booster: Booster) -> dict[str, Any]:
     """Return the booster as XGBoost's own JSON document."""
     document: dict[str, Any] = json.loads(booster.save_raw("json"))
     return document
 
 
-def from_document(document: object) -> xgboost.Booster:
+def from_document(document: object) -> Booster:
     """Return the booster of XGBoost's JSON document.
 
     Raises:
         ValueError: XGBoost does not take it.
     """
+    import xgboost
+
     booster = xgboost.Booster()
     try:
         booster.load_model(bytearray(json.dumps(document).encode()))
@@ -79,7 +86,7 @@ def from_document(document: object) -> xgboost.Booster:
     return booster
 
 
-def _matrix(
-    design: NDArray[np.float64], label: NDArray[np.float64] | None = None
-) -> xgboost.DMatrix:
+def _matrix(design: NDArray[np.float64], label: NDArray[np.float64] | None = None) -> Any:
+    import xgboost
+
     return xgboost.DMatrix(design, label, nthread=1)

@@ -20,10 +20,10 @@ from model.difficulty.table import OutcomeTable
 from model.difficulty.training import Recipe, train
 from phasewatt.errors import BadPredictor
 
-OURS, OURS_TASK = "this predictor", "this predictor + task"
+OURS, OURS_TASK = "ours", "ours + task"
 CONFIDENCE = "small's confidence"
-OURS_CONFIDENCE = "this predictor + confidence"
-OURS_TASK_CONFIDENCE = "this predictor + task + confidence"
+OURS_CONFIDENCE = "ours + confidence"
+OURS_TASK_CONFIDENCE = "ours + task + confidence"
 
 FOLDS = 5
 MOST_UNSEEN_GROUPS = 6

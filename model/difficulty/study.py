@@ -21,12 +21,15 @@ from model.difficulty.evaluation import (
     default_folds,
     few_labels,
     held_out,
+    task_groups,
     unseen_tasks,
     with_confidence,
 )
 from model.difficulty.table import OutcomeTable
-from model.difficulty.training import Recipe
+from model.difficulty.training import LEAST_ROWS, Recipe
 from model.difficulty.verdict import (
+    ORACLE,
+    RANDOM,
     by_task,
     cost_of,
     gain_scores,
@@ -101,8 +104,9 @@ def study(
     if table.confidences is not None:
         doubting = with_confidence(table, plan.recipe, pairs, fold, advance)
         scores = gain_scores(table, doubting, pairs, "pooled", rng, costs, both=ESCALATING)
-        document["gain"] += [score for score in scores if score["method"] != "oracle"]
-    if table.tasks is not None and len(np.unique(table.tasks)) > 1:
+        bounds = (RANDOM, ORACLE)
+        document["gain"] += [score for score in scores if score["method"] not in bounds]
+    if _can_leave_tasks_out(table):
         rest, unseen = unseen_tasks(table, plan.recipe, pairs, advance)
         document["right"] += right_scores(rest, unseen, "unseen", rng)
         document["gain"] += gain_scores(rest, unseen, pairs, "unseen", rng, costs)
@@ -150,6 +154,12 @@ def parse_results(content: str, source: str) -> dict[str, Any]:
             f"{SCHEMA_VERSION}"
         )
     return document
+
+
+def _can_leave_tasks_out(table: OutcomeTable) -> bool:
+    if table.tasks is None or len(np.unique(table.tasks)) < 2:
+        return False
+    return len(table) - int(np.bincount(task_groups(table)).max()) >= LEAST_ROWS
 
 
 def _tasks(table: OutcomeTable) -> dict[str, int]:

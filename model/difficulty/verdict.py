@@ -27,6 +27,9 @@ LEAST_OF_EACH = 5
 """A task counts in the within view where it has so many positives and negatives."""
 
 LOSS = 0.01
+"""Relative loss of quality at which saved energy is counted."""
+
+RANDOM, ORACLE = "random", "oracle"
 CURVE_POINTS = 21
 
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)b\b", re.IGNORECASE)
@@ -80,7 +83,7 @@ def gain_scores(
     for number, (small, large) in enumerate(pairs):
         low, high = (table.outcomes[:, table.column(model)] for model in (small, large))
         pays = (high >= 0.5) & (low < 0.5)
-        for each in (*judged, _oracle(pairs, number, high - low)):
+        for each in (*judged, *_bounds(pairs, number, high - low)):
             score = each.gains[number]
             routed = curve(score, low, high)
             steps = np.linspace(0, len(score), CURVE_POINTS).astype(int)
@@ -224,8 +227,13 @@ def _energy(
     return [float(share + (1.0 if both else 1 - share) * ratio) for share in calls]
 
 
-def _oracle(pairs: Sequence[Pair], number: int, gain: NDArray[np.float64]) -> Judged:
-    return Judged("oracle", None, tuple(gain for _ in pairs[: number + 1]))
+def _bounds(pairs: Sequence[Pair], number: int, gain: NDArray[np.float64]) -> tuple[Judged, ...]:
+    """Return what knows nothing (its curve is the expectation of random calls) and all."""
+    scores = {RANDOM: np.zeros(len(gain)), ORACLE: gain}
+    return tuple(
+        Judged(name, None, tuple(score for _ in pairs[: number + 1]))
+        for name, score in scores.items()
+    )
 
 
 def _chance(judged: Judged, column: int) -> NDArray[np.float64]:
@@ -239,7 +247,7 @@ def _auc(score: NDArray[np.float64], label: NDArray[np.bool_]) -> float | None:
 
 
 def _wants_interval(judged: Judged) -> bool:
-    return judged.method.startswith(OURS) or judged.chances is None
+    return judged.method != RANDOM and (judged.method.startswith(OURS) or judged.chances is None)
 
 
 def _interval(

@@ -37,6 +37,11 @@ class Cast:
     baseline: str
     routes: Mapping[Pattern, str]
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that it takes, each once."""
+        return tuple(dict.fromkeys((self.baseline, *self.routes.values())))
+
 
 CASTS: Sequence[Cast] = (
     Cast(
@@ -60,8 +65,8 @@ CASTS: Sequence[Cast] = (
         },
     ),
 )
-"""Measured calibrations, as far as they are shipped. Of two models, the one with fewer active
-parameters plays the small one."""
+"""Measured calibrations, as far as they are shipped with these models. Of two models, the one with
+fewer active parameters plays the small one."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,14 @@ class Served:
 
 
 def shipped_casts() -> tuple[Cast, ...]:
-    """Return the casts whose calibration comes with phasewatt."""
-    return tuple(cast for cast in CASTS if cast.calibration in shipped_names())
+    """Return the casts whose calibration comes with phasewatt and has their models."""
+    return tuple(cast for cast in CASTS if _can_play(cast))
 
 
 def measured_sheet(paper: Paper, cast: Cast) -> Sheet:
     """Return the use case on one calibration."""
     calibration = load(cast.calibration)
-    models = tuple(dict.fromkeys((cast.baseline, *cast.routes.values())))
+    models = cast.models
     trace = _queries(paper)
     runs = {model: _runs(trace, calibration, model) for model in models}
     base = runs[cast.baseline]["max-frequency"]
@@ -129,6 +134,12 @@ def measured_sheet(paper: Paper, cast: Cast) -> Sheet:
             *_said(trace, calibration, models),
         ),
     )
+
+
+def _can_play(cast: Cast) -> bool:
+    if cast.calibration not in shipped_names():
+        return False
+    return set(cast.models) <= set(load(cast.calibration).models)
 
 
 def _queries(paper: Paper) -> Trace:

@@ -41,7 +41,7 @@ def _savings(axis: Axes, reproduction: Reproduction) -> None:
     drawn = 1
     for cast in shipped_casts():
         calibration = load(cast.calibration)
-        for model in dict.fromkeys((cast.baseline, *cast.routes.values())):
+        for model in cast.models:
             clocks, savings = savings_by_clock(paper, calibration, model)
             label = f"{cast.calibration}: {model}"
             axis.plot(clocks, 100 * savings, color=COLOURS[drawn % len(COLOURS)], label=label)

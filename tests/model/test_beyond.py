@@ -13,8 +13,8 @@ from model.beyond import LOWEST_SHARE, beyond_measured, is_transferred, reaching
 from model.calibration import dump, parse
 from model.clock_shape import Normal, PowerPrior, ShapePrior, TimePrior
 from model.fitted import Normals
-from model.mixed import mixed_curves
-from model.pricing import CurvePrices, Step
+from model.pricing import Step
+from model.step_prices import prices_of
 from model.work import Phase, Work
 from phasewatt.errors import OutOfRange
 
@@ -133,7 +133,7 @@ def test_a_power_cap_holds_a_clock_below_the_measured_ones():
 
 
 @pytest.mark.parametrize("asked_mhz", [750.0, 1100.0, 1500.0, np.inf])
-def test_fast_prices_are_those_of_the_curves_below_too(asked_mhz):
+def test_prices_are_those_of_the_curves_below_too(asked_mhz):
     plain = structured.calibration()
     narrow = [replace(c, domain=replace(c.domain, sm_mhz=(1200.0, 2000.0))) for c in plain.curves]
     calibration = beyond_measured(
@@ -143,16 +143,13 @@ def test_fast_prices_are_those_of_the_curves_below_too(asked_mhz):
     assert prefill.measured_mhz[0] == 1200.0
     assert prefill.domain.sm_mhz[0] == pytest.approx(700.0)
     for cap_w in (None, 185.0, 145.0):
-        fast = AffinePrices(prefill, decoding, calibration.gpu, cap_w)
-        slow = CurvePrices(
-            prefill, decoding, calibration.gpu, cap_w, mixed_curves(prefill, decoding)
-        )
-        for step in (Step(0, 0, 0, 4, 900), Step(1, 300, 45150, 0, 0), Step(1, 64, 2080, 3, 500)):
-            try:
-                wanted = slow.price(step, 3, asked_mhz)
-            except OutOfRange:
-                with pytest.raises(OutOfRange):
-                    fast.price(step, 3, asked_mhz)
-                continue
-            for found, expected in zip(fast.price(step, 3, asked_mhz), wanted, strict=True):
-                assert found == pytest.approx(expected, rel=1e-9)
+        prices = prices_of(prefill, decoding, calibration.gpu, cap_w, mixes=True)
+        for step, curves in ((Step(0, 0, 0, 4, 900), decoding), (Step(1, 64, 2080, 0, 0), prefill)):
+            work = step.work(1)
+            asked = min(asked_mhz, 2000.0)
+            held = calibration.gpu.settle(asked, curves, work, cap_w)
+            found = prices.price(step, 1, asked_mhz)
+            assert found.sm_mhz == pytest.approx(held)
+            assert found.time_s == pytest.approx(curves.time_s(work, held))
+            assert found.power_w == pytest.approx(curves.power_w(work, held))
+    assert isinstance(prices_of(*narrow, calibration.gpu, None, mixes=True), AffinePrices)

@@ -18,6 +18,7 @@ from simulate.compare import compare
 from simulate.fleet import Faults, Sleep
 from simulate.meter import State
 from simulate.quality import How
+from simulate.results import requests_table
 from simulate.scenario import Scenario
 from traces import Trace
 
@@ -94,6 +95,9 @@ def test_ten_queries_by_hand(policy, served):
     assert outcome.time_by_state_s[State.IDLE] == pytest.approx(idle_s)
     right = [{"tiny": TINY, "huge": HUGE}[models[-1]][q] for q, models in enumerate(served)]
     assert result.quality.how is How.MEASURED
+    table = requests_table(outcome, quality=result.request_quality)
+    assert table.column("quality").to_pylist() == right
+    assert table.column("model").to_pylist() == [models[-1] for models in served]
     assert result.quality.mean == pytest.approx(np.mean(right))
     assert result.quality.answered_twice == pytest.approx(np.mean([len(m) == 2 for m in served]))
     models = [outcome.groups[group].model for group in outcome.group_of]
@@ -195,6 +199,25 @@ def test_batches_of_first_and_second_answers_add_up(batching, groups):
     assert again_j[~twice] == pytest.approx(0, abs=1e-9)
     assert replayed.finish_s[served & ~twice] == pytest.approx(once.finish_s[served & ~twice])
     assert np.all(replayed.finish_s[served & twice] > once.finish_s[served & twice])
+
+
+def test_a_group_that_cannot_keep_up_is_named():
+    """The small model rests, and the line before the large one grows."""
+    trace = tiny.trace(np.arange(200.0), np.full(200, 64), np.full(200, 1))
+    trace = Trace(
+        "rush",
+        trace.arrival_s,
+        trace.prompt_tokens,
+        trace.output_tokens,
+        confidence={"tiny": np.full(200, -1.0)},
+    )
+    for policy in ("single:huge", "cascade:threshold=0.5"):
+        said = compare(trace, two_models.calibration(), scenario(policy)).warnings
+        assert any(f"{policy}+fixed:1000: large is saturated (" in line for line in said)
+        assert not any("small is saturated" in line for line in said)
+    groups = ("small=tiny:9", "large=huge:40")
+    said = compare(trace, two_models.calibration(), scenario(policy, groups=groups)).warnings
+    assert not any("saturated" in line for line in said)
 
 
 @settings(max_examples=15, deadline=None)

@@ -110,7 +110,7 @@ def test_a_predictor_keeps_its_promise_on_questions_that_it_never_saw(predictor,
     base = tiny.trace(np.arange(700.0), np.full(700, 64), np.full(700, 1))
     asked = Trace("new", base.arrival_s, base.prompt_tokens, base.output_tokens)
     scenario = Scenario((), predictor=predictor_file)
-    answers = replace(answers_of(asked, scenario, ("small", "large")), joined=new.features)
+    answers = replace(answers_of(asked, scenario, ("small", "large")), joined=new)
     sight = Sight(
         ("small", "large"),
         np.tile([1.0, 10.0], (700, 1)),
