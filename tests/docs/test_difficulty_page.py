@@ -125,9 +125,9 @@ def test_confidence_tells_more_than_text_from_8b_to_70b(cascades):
 
 
 def test_what_words_and_entities_are_worth(cascades):
-    without, spacy = (
+    without, spacy, minilm = (
         results_of(name, DEFAULT, [], None, 0, 0)
-        for name in ("cascades-no-words", "cascades-spacy")
+        for name in ("cascades-no-words", "cascades-spacy", "cascades-minilm")
     )
     said = " ".join(PAGE.read_text().split())
     ours = [row for row in cascades["right"] if row["method"].startswith("ours")]
@@ -142,6 +142,12 @@ def test_what_words_and_entities_are_worth(cascades):
     assert f"words add {min(added):.3f} to {max(added):.3f}" in said
     taken = [-lead(row, without, "auc_within") for row in ours if row["view"] == "pooled"]
     assert f"take up to {max(taken):.3f}" in said
+    within = [-lead(row, minilm, "auc_within") for row in known]
+    assert f"add {within[3]:.3f} and {within[4]:.3f} within tasks" in said
+    assert max(within[:3]) < 0.005
+    assert max(-lead(row, minilm, "auc") for row in known[:3]) < 0.005
+    for method in ("ours", "ours + task"):
+        assert gain(minilm, method, PAIRS[2])["apgr"] <= gain(cascades, method, PAIRS[2])["apgr"]
     rule = [right(spacy, "paper's rule", model)["auc"] for model in LLAMAS]
     assert f"either: {min(rule):.2f} to {max(rule):.2f}." in said
 
