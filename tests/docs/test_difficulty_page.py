@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from calibrate.difficulty.results import results_of
+from model.difficulty.features import DEFAULT
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "difficulty.md"
 LLAMAS = ("llama-3.2-1b", "llama-3.2-3b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
@@ -13,12 +14,12 @@ PAIRS = (LLAMAS[0:3:2], LLAMAS[1:3], LLAMAS[2:4])
 
 @pytest.fixture(scope="module")
 def cascades():
-    return results_of("cascades", "capitals", [], None, 0, 0)
+    return results_of("cascades", DEFAULT, [], None, 0, 0)
 
 
 @pytest.fixture(scope="module")
 def routellm():
-    return results_of("routellm", "capitals", [], None, 0, 0)
+    return results_of("routellm", DEFAULT, [], None, 0, 0)
 
 
 def right(study, method, model, view="pooled"):
@@ -125,7 +126,7 @@ def test_confidence_tells_more_than_text_from_8b_to_70b(cascades):
 
 def test_what_words_and_entities_are_worth(cascades):
     without, spacy = (
-        results_of(name, "capitals", [], None, 0, 0)
+        results_of(name, DEFAULT, [], None, 0, 0)
         for name in ("cascades-no-words", "cascades-spacy")
     )
     said = " ".join(PAGE.read_text().split())
