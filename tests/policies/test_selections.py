@@ -129,6 +129,7 @@ def test_a_lot_falls_as_often_as_it_says():
     for text, shares in (
         ("random:0.3", [0.7, 0, 0.3]),
         ("random:middle=0.25,small=0.75", [0.75, 0.25, 0]),
+        ("random:small=0.333333,middle=0.333333,large=0.333333", [1 / 3, 1 / 3, 1 / 3]),
         ("random:0", [1, 0, 0]),
         ("random:1", [0, 0, 1]),
     ):
