@@ -12,6 +12,7 @@ import scipy
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
+from model.exchange import EXCHANGE_S, with_exchange
 from model.forms import FORMS
 from model.provenance import STRICT
 from model.shape import Activity, Form, Inputs
@@ -99,7 +100,8 @@ class FittedForm:
     @cached_property
     def definition(self) -> Form:
         """The form that the coefficients belong to."""
-        return FORMS[self.form]
+        form = FORMS[self.form]
+        return with_exchange(form) if EXCHANGE_S in self.constants else form
 
     @cached_property
     def theta(self) -> Array:
@@ -123,8 +125,11 @@ class FittedForm:
 
     def half_widths(self, level: float = 0.95) -> Array:
         """Return the half-width of each coefficient's interval, shape (p,); 0 on a bound."""
-        reach = float(scipy.special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
-        return np.asarray(reach * np.sqrt(np.diag(self.covariance_matrix)))
+        return np.asarray(self.reach(level) * np.sqrt(np.diag(self.covariance_matrix)))
+
+    def reach(self, level: float = 0.95) -> float:
+        """Return how many standard errors the half of an interval spans."""
+        return float(scipy.special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
 
     def activity(self, work: Work) -> Activity:
         """Return what keeps the GPU busy, by a form that knows the parts of a time."""

@@ -182,6 +182,7 @@ def require_sensible(scenario: Scenario) -> None:
     for name, value, least in (
         ("--replicas", scenario.replicas, 1),
         ("--queue-limit", scenario.queue_limit, 1),
+        ("--tensor-parallel", scenario.tensor_parallel, 1),
         ("--switch-latency", scenario.switch_latency_s, 0),
         ("--min-dwell", scenario.min_dwell_s, 0),
         ("--idle-power-w", scenario.idle_power_w, 0),

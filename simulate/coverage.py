@@ -14,7 +14,7 @@ from policies import Looking
 from simulate.availability import SLEEP_SHARE, START_UP_S, WAKE_S
 from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
 from simulate.groups import Group, PreparedFleet
-from simulate.meter import SERVING
+from simulate.meter import SERVING, State
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
@@ -46,6 +46,7 @@ def warnings_of(
             "leave that out with --window"
         )
     for outcome, fleet in zip(outcomes, fleets, strict=True):
+        yield from _transferred(outcome, fleet)
         yield from _batches(outcome, fleet)
     for outcome in outcomes:
         for group in saturated_groups(outcome, scenario):
@@ -118,6 +119,35 @@ def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:
             )
 
 
+def _transferred(outcome: Outcome, fleet: PreparedFleet) -> Iterator[str]:
+    intervals = outcome.replayed.intervals
+    group = outcome.group_of_replica[intervals.replica]
+    for index, run in enumerate(fleet.groups):
+        below = np.zeros(group.size, dtype=np.bool_)
+        edges = []
+        for phase, states in _STATES_OF.items():
+            lowest_mhz = run.curves[phase].measured_mhz[0]
+            here = (group == index) & (intervals.sm_mhz < lowest_mhz - _CLOCK_MHZ)
+            here &= np.isin(intervals.state, states)
+            if np.any(here):
+                below |= here
+                edges.append(f"{lowest_mhz:,.0f} MHz in {phase}")
+        if edges:
+            share = float(intervals.energy_j[below].sum() / intervals.energy_j.sum())
+            yield (
+                f"transferred: under {outcome.policy}, {share:.0%} of energy was drawn at clocks "
+                f"below those at which {run.model} was measured (from {', '.join(edges)}): there "
+                "curves go on as those of public GPUs do"
+            )
+
+
+_STATES_OF = {Phase.PREFILL: [State.PREFILL, State.MIXED], Phase.DECODE: [State.DECODE]}
+"""Steps of both phases ask for prefill's clock."""
+
+_CLOCK_MHZ = 0.5
+"""Clocks this near are one: runs of steps have their mean."""
+
+
 def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
     gpu = group.calibration.gpu
     origin = gpu.origins.get("idle_power_w")
@@ -125,6 +155,15 @@ def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:
         yield f"assumed: idle power of {scenario.idle_power_w:g} W, as given"
     elif gpu.idle_power_w is not None and origin is not None and origin.kind is Kind.ASSUMED:
         yield f"assumed: idle power of {gpu.idle_power_w:g} W ({origin.source})"
+
+    gpus = group.scenario.tensor_parallel
+    if gpus > 1:
+        links = group.scenario.links
+        yield (
+            f"assumed: {gpus} GPUs of a replica split every layer and wait for two all-reduces in "
+            f"each, over links of {links.gb_per_s:g} GB/s and {1e6 * links.latency_s:.3g} us; no "
+            "such replica was measured"
+        )
 
 
 def _assumptions(

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.beyond import beyond_measured
 from model.calibration import Calibration
 from model.calibration import load as load_calibration
+from model.tensor_parallel import tensor_parallel
 from phasewatt.errors import BadOption
 from policies import parse_policy
 from simulate.answers import Answers
@@ -35,7 +37,7 @@ from simulate.serving import Queries, run_on
 
 _WRITTEN = re.compile(
     r"(?P<name>[^=,]+)=(?P<model>[^@,]+?)(@(?P<calibration>[^,]+?))?"
-    r":(?P<replicas>\d+)(:(?P<decoding>\d+))?(,engine=(?P<engine>[^,]+))?"
+    r":(?P<replicas>\d+)(:(?P<decoding>\d+))?(,engine=(?P<engine>[^,]+))?(,gpus=(?P<gpus>[1-9]\d*))?"
 )
 
 
@@ -75,8 +77,10 @@ def groups_of(scenario: Scenario, calibration: Calibration) -> tuple[Group, ...]
         BadOption: a group is not written as it should be, or twice.
         BadCalibration: a group's calibration does not exist.
     """
+    calibration = in_reach(calibration, scenario)
     if not scenario.groups:
-        return (Group("", "", calibration, scenario, None),)
+        joined = tensor_parallel(calibration, scenario.tensor_parallel, scenario.links)
+        return (Group("", "", joined, scenario, None),)
     if scenario.replicas is not None:
         raise BadOption("--replicas: every --group says how many; leave it out")
     if scenario.model is not None or scenario.engine is not None:
@@ -88,6 +92,11 @@ def groups_of(scenario: Scenario, calibration: Calibration) -> tuple[Group, ...]
         if names.count(name) > 1:
             raise BadOption(f"--group: found {name!r} twice; expected another name for each")
     return tuple(groups)
+
+
+def in_reach(calibration: Calibration, scenario: Scenario) -> Calibration:
+    """Return ``calibration`` with the clocks that ``scenario`` lets policies use."""
+    return beyond_measured(calibration) if scenario.beyond_measured else calibration
 
 
 def sizes_of(
@@ -303,14 +312,19 @@ def _group(text: str, scenario: Scenario, loaded: dict[str, Calibration]) -> Gro
     if found is None or pooled != bool(found["decoding"]):
         counts = "PREFILLING:DECODING" if pooled else "REPLICAS"
         raise BadOption(
-            f"--group: found {text!r}; expected NAME=MODEL[@CALIBRATION]:{counts}[,engine=NAME]"
+            f"--group: found {text!r}; expected NAME=MODEL[@CALIBRATION]:{counts}"
+            "[,engine=NAME][,gpus=N]"
         )
     sizes = [int(found[key]) for key in ("replicas", "decoding") if found[key]]
     if min(sizes) < 1:
         raise BadOption(f"--group {found['name']}: found 0 replicas; expected 1 or more")
-    source = found["calibration"] or ""
+    gpus = int(found["gpus"] or scenario.tensor_parallel)
+    file = found["calibration"] or ""
+    source = f"{file} x {gpus}"
+    if file not in loaded:
+        loaded[file] = in_reach(load_calibration(file), scenario)
     if source not in loaded:
-        loaded[source] = load_calibration(source)
+        loaded[source] = tensor_parallel(loaded[file], gpus, scenario.links)
     batching = scenario.batching
     if isinstance(batching, Disaggregated):
         batching = replace(batching, prefill_replicas=sizes[0], decode_replicas=sizes[1])
@@ -320,6 +334,7 @@ def _group(text: str, scenario: Scenario, loaded: dict[str, Calibration]) -> Gro
         model=found["model"],
         engine=found["engine"],
         batching=batching,
+        tensor_parallel=gpus,
         replicas=None if pooled else sizes[0],
     )
     return Group(found["name"], source, loaded[source], own, sum(sizes))

@@ -24,7 +24,7 @@ from simulate.power import (
 
 JOULES_PER_KWH = 3.6e6
 
-_UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0}
+_UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
@@ -226,12 +226,12 @@ def parse_slo(text: str) -> Slo:
 
 
 def parse_seconds(option: str, text: str) -> float:
-    """Read ``1.5``, ``1.5s``, ``50ms`` or ``2m`` as seconds.
+    """Read ``1.5``, ``1.5s``, ``50ms``, ``2m``, ``3h`` or ``4d`` as seconds.
 
     Raises:
         BadOption: not a finite time of more than zero.
     """
-    number = text.rstrip("ms")
+    number = text.rstrip("mshd")
     unit = text[len(number) :] or "s"
     try:
         seconds = float(number) * _UNITS_S[unit]

@@ -13,6 +13,7 @@ import click
 import traces
 from model.calibration import Calibration, shipped_names
 from model.calibration import load as load_calibration
+from model.tensor_parallel import Links
 from phasewatt.errors import BadOption
 from simulate.availability import (
     SLEEP_SHARE,
@@ -71,7 +72,26 @@ _FLEET: tuple[Option, ...] = (
         "groups",
         multiple=True,
         metavar="NAME=MODEL[@CALIBRATION]:N",
-        help="Replicas of a kind beside others; may be repeated. ,engine=NAME may follow.",
+        help="Replicas of a kind beside others; ,engine=NAME and ,gpus=N may follow.",
+    ),
+    click.option(
+        "--tensor-parallel",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="GPUs of each replica (what they gain is assumed).",
+    ),
+    click.option(
+        "--tp-link-gb-per-s",
+        type=float,
+        default=Links.gb_per_s,
+        show_default=True,
+        metavar="X",
+        help="Between the GPUs of a replica, one way.",
+    ),
+    click.option(
+        "--tp-latency", metavar="TIME", help="Of one all-reduce. [default: 6.6 us, assumed]"
     ),
     click.option(
         "--replicas",
@@ -200,6 +220,11 @@ _FLEET: tuple[Option, ...] = (
         metavar="X",
         help="How much phase-aware may slow each phase.",
     ),
+    click.option(
+        "--beyond-measured",
+        is_flag=True,
+        help="Let policies use clocks below the measured ones, where curves are transferred.",
+    ),
     click.option("--slo", metavar="LIMITS", help="Such as ttft=1s,tpot=50ms,e2e=30s."),
     click.option(
         "--quality-from",
@@ -295,6 +320,8 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         groups=given["groups"],
         replicas=replicas,
         routing=Routing(given["routing"]),
+        tensor_parallel=given["tensor_parallel"],
+        links=_links(given),
         queue_limit=given["queue_limit"],
         sleep=sleep_of(given),
         scaling=None if scaling is None else scaling[0],
@@ -308,6 +335,7 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         min_dwell_s=_span_s("--min-dwell", given["min_dwell"]),
         idle_power_w=given["idle_power_w"],
         max_slowdown=given["max_slowdown"],
+        beyond_measured=given["beyond_measured"],
         slo=None if given["slo"] is None else parse_slo(given["slo"]),
         quality_from=given["quality_from"],
         quality_of=given["quality_of"],
@@ -367,6 +395,13 @@ def _replicas(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise BadOption(f"--replicas: found {text!r}; expected auto or a number of 1 or more")
     return int(text)
+
+
+def _links(given: Mapping[str, Any]) -> Links:
+    gb_per_s, latency = given["tp_link_gb_per_s"], given["tp_latency"]
+    if not 0 < gb_per_s < float("inf"):
+        raise BadOption(f"--tp-link-gb-per-s: found {gb_per_s:g}; expected more than 0")
+    return Links(gb_per_s, Links.latency_s if latency is None else _span_s("--tp-latency", latency))
 
 
 def _span_s(option: str, text: str) -> float:

@@ -12,9 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from model.beyond import is_transferred
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
+from simulate.groups import Group
 from simulate.meter import State
 from simulate.number import number
 from simulate.order import Order
@@ -79,6 +81,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
                 "model": served.model,
                 "calibration": group.calibration.name,
                 "gpu": group.calibration.gpu.name,
+                "tensor_parallel": group.scenario.tensor_parallel,
                 "replicas": len(served.replicas),
             }
             for group, served in zip(
@@ -120,6 +123,8 @@ def _ready(prepared: Prepared) -> dict[str, Any]:
             phase.value: {
                 "asked_mhz": _finite(prepared.asked_mhz[phase]),
                 "held_mhz": prepared.held_mhz[phase],
+                "measured_mhz": list(prepared.curves[phase].measured_mhz),
+                "transferred": is_transferred(prepared.curves[phase], prepared.held_mhz[phase]),
                 "time_form": prepared.curves[phase].time.form,
                 "time_holdout_mape": prepared.curves[phase].time.errors.holdout_mape,
                 "power_form": prepared.curves[phase].power.form,
@@ -144,7 +149,7 @@ def _headline(comparison: Comparison) -> str:
         kinds.append(
             f"{served.name + ': ' if served.name else ''}[bold]{models}[/bold] in "
             f"{ready[0].curves[Phase.PREFILL].engine} on {size} replica{'s' if size > 1 else ''} "
-            f"of one {group.calibration.gpu.name}"
+            f"of {_gpus(group)}"
             f"{', ' + words[index] if len(set(words)) > 1 else ''}"
         )
     span_s = float(first.outcome.arrival_s[-1] - first.outcome.arrival_s[0])
@@ -155,6 +160,11 @@ def _headline(comparison: Comparison) -> str:
         f"{'; '.join(kinds)}{', ' + words[0] if len(set(words)) == 1 else ''}"
         f"{_order(comparison)}"
     )
+
+
+def _gpus(group: Group) -> str:
+    gpus, name = group.scenario.tensor_parallel, group.calibration.gpu.name
+    return f"{gpus} {name} each" if gpus > 1 else f"one {name}"
 
 
 def _order(comparison: Comparison) -> str:

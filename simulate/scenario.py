@@ -6,6 +6,7 @@ In: what the command line says. Out: one frozen value that results embed.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from model.tensor_parallel import Links
 from simulate.batching import Alone, Batching
 from simulate.breakdown import By
 from simulate.fleet import Faults, Routing, Scaling, Sleep
@@ -41,6 +42,8 @@ class Scenario:
         groups: as written after ``--group``; none: one, of ``model`` in ``engine``.
         replicas: fleet size; None finds the smallest stable one for the slowest policy.
         routing: how queries reach replicas.
+        tensor_parallel: GPUs of each replica.
+        links: what joins them.
         queue_limit: queries that power-aware routing lets a replica have; None: as many as it
             serves together.
         sleep: when idle replicas fall asleep; None: never.
@@ -55,6 +58,8 @@ class Scenario:
         min_dwell_s: how long a clock is kept at least.
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
         max_slowdown: what phase-aware may cost each phase, as a fraction of its time.
+        beyond_measured: whether policies may use clocks below the measured ones, where curves are
+            transferred from public GPUs.
         slo: objectives to report attainment of.
         warm_up: what of the begin of the run is left out of all figures.
         by: what the run is broken down by.
@@ -73,6 +78,8 @@ class Scenario:
     groups: tuple[str, ...] = ()
     replicas: int | None = None
     routing: Routing = Routing.LEAST_OUTSTANDING
+    tensor_parallel: int = 1
+    links: Links = field(default_factory=Links)
     queue_limit: int | None = None
     sleep: Sleep | None = None
     scaling: Scaling | None = None
@@ -86,6 +93,7 @@ class Scenario:
     min_dwell_s: float = 0.0
     idle_power_w: float | None = None
     max_slowdown: float = 0.1
+    beyond_measured: bool = False
     slo: Slo | None = None
     warm_up: WarmUp = field(default_factory=WarmUp)
     by: tuple[By, ...] = ()

@@ -137,7 +137,7 @@ def test_each_group_has_clocks_of_its_own_and_only_named_models_serve():
         (
             ("a",),
             None,
-            "--group: found 'a'; expected NAME=MODEL[@CALIBRATION]:REPLICAS[,engine=NAME]",
+            "--group: found 'a'; expected NAME=MODEL[@CALIBRATION]:REPLICAS[,engine=NAME][,gpus=N]",
         ),
         (("a=tiny:0",), None, "--group a: found 0 replicas; expected 1 or more"),
         (
@@ -149,7 +149,7 @@ def test_each_group_has_clocks_of_its_own_and_only_named_models_serve():
             ("a=tiny:1",),
             Disaggregated(1, 1),
             "--group: found 'a=tiny:1'; expected "
-            "NAME=MODEL[@CALIBRATION]:PREFILLING:DECODING[,engine=NAME]",
+            "NAME=MODEL[@CALIBRATION]:PREFILLING:DECODING[,engine=NAME][,gpus=N]",
         ),
     ],
 )

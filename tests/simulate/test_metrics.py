@@ -36,7 +36,7 @@ def test_times(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s", "ms", "0", "-1s", "0ms", "inf", "nan", "1h", "1 minute", "1sm", "1mms", "1,5"]
+    "text", ["", "s", "ms", "0", "-1s", "0ms", "inf", "nan", "1w", "1 minute", "1sm", "1mms", "1,5"]
 )
 def test_wrong_times(text):
     with pytest.raises(BadOption) as error:
