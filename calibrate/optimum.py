@@ -122,15 +122,18 @@ def print_optima(
     public: Sequence[PublicOptimum],
 ) -> None:
     """Print the calibration's clocks of least energy, then those of public measurements."""
-    console.print(f"clocks of least energy: {calibration.gpu.name}", style="bold", markup=False)
-    table = _table("model", "engine", "phase")
+    phases = ", ".join(dict.fromkeys(one.phase.value for one in found))
+    console.print(
+        f"clocks of least energy in {phases}: {calibration.gpu.name}", style="bold", markup=False
+    )
+    table = _table("model", "engine")
     for name in ("batch", "tokens", "MHz", "95% interval", f"within {NEAR:.0%}", "saves", "slower"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for one in found:
         best = one.optimum
         table.add_row(
-            *(one.model, one.engine, one.phase.value),
+            *(one.model, one.engine),
             *(f"{one.batch:,g}", f"{one.tokens:,g}", f"{best.sm_mhz:,.0f}"),
             f"{best.low_mhz:,.0f}-{best.high_mhz:,.0f}",
             f"{best.near_mhz[0]:,.0f}-{best.near_mhz[1]:,.0f}",
@@ -160,7 +163,7 @@ def print_optima(
 
 
 def _table(*names: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for name in names:
         table.add_column(name, overflow="fold")
     return table
@@ -168,7 +171,7 @@ def _table(*names: str) -> Table:
 
 def _remark(one: StepOptimum) -> str:
     remarks = {"lowest": one.optimum.at_lowest, "transferred": one.transferred}
-    return ", ".join(remark for remark, holds in remarks.items() if holds)
+    return "\n".join(remark for remark, holds in remarks.items() if holds)
 
 
 def _corners(curves: Curves) -> list[tuple[float, float]]:

@@ -44,9 +44,12 @@ def plot_calibration(calibration: Calibration, path: Path) -> None:
             axis.set_ylim(bottom=0)
             axis.set_xlabel("SM clock, MHz")
         time.legend(fontsize=7)
+    beyond = (
+        "\ndotted: transferred from public GPUs" if any(c.below for c in calibration.curves) else ""
+    )
     figure.suptitle(
         f"{calibration.name}: {calibration.gpu.name}; dots {_dots(calibration)}, lines fitted, "
-        "bands 95% for a new measurement, dashed the power that the governor holds",
+        f"bands 95% for a new measurement, dashed the power that the governor holds{beyond}",
         fontsize=10,
     )
     FigureCanvasAgg(figure)

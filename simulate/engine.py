@@ -294,7 +294,7 @@ class _Replica:
             self._stall_j = switching_j
             self._charge(plan, switching_j)
             at_s = start_s
-        since_s = np.cumsum(priced.time_s)
+        since_s = priced.time_s.cumsum()
         if forced:
             # Steps that begin before the dwell is over.
             steps = 1 + int(np.searchsorted(at_s + since_s[:-1], clock.may_change_s))
@@ -307,7 +307,7 @@ class _Replica:
         """End ``run`` with the step that is under way, if that may change what comes next."""
         if run.steps == 1 or not (run.plan.open or self._asks.looks):
             return
-        made = int(np.searchsorted(run.start_s + run.since_start_s, arrival_s, "right")) + 1
+        made = int((run.start_s + run.since_start_s).searchsorted(arrival_s, "right")) + 1
         if made < run.steps:
             run.steps = made
             run.since_start_s = run.since_start_s[:made]
@@ -329,20 +329,25 @@ class _Replica:
     def _complete(self, run: _Run, steps: int) -> None:
         """Make the first ``steps`` steps of ``run``."""
         step = run.plan.step
-        time_s, power_w = run.priced.time_s[:steps], run.priced.power_w[:steps]
+        time_s, power_w, sm_mhz = run.priced
+        last_w = float(power_w[steps - 1])
         duration_s = float(run.since_start_s[steps - 1])
-        energy_j = float(time_s @ power_w)
-        held_mhz = float(time_s @ run.priced.sm_mhz[:steps]) / duration_s
+        if steps == 1:
+            energy_j, held_mhz = duration_s * last_w, float(sm_mhz[0])
+        else:
+            time_s = time_s[:steps]
+            energy_j = float(time_s @ power_w[:steps])
+            held_mhz = float(time_s @ sm_mhz[:steps]) / duration_s
         self._record(
             self._number, run.state, run.start_s, duration_s, held_mhz, energy_j / duration_s
         )
-        self._clock.power_before_w = float(power_w[-1])
+        self._clock.power_before_w = last_w
         self.free_s = run.start_s + duration_s
         self._share(run.plan, energy_j, held_mhz)
         self.watch.steps += steps
         self.watch.tokens += steps * step.decode_batch
         if step.decode_batch:
-            self._count_gaps(run, time_s)
+            self._count_gaps(run, time_s[:steps])
             if self._tokens is not None:
                 times_s = run.start_s + run.since_start_s[:steps]
                 self._tokens.add(self.scheduler.decoding, times_s)

@@ -116,11 +116,10 @@ def binned_power_w(intervals: Intervals, edges_s: Array) -> Array:
 
 def _title(comparison: Comparison) -> str:
     first = comparison.results[0]
+    gpus = dict.fromkeys(group.calibration.gpu.name for group in comparison.groups)
+    models = dict.fromkeys(group.model for group in first.outcome.groups)
     replicas = f"{comparison.replicas} replica{'s' if comparison.replicas > 1 else ''}"
-    return (
-        f"{comparison.trace.name}: {first.prepared.model} on {replicas}, "
-        f"{comparison.calibration.gpu.name}"
-    )
+    return f"{comparison.trace.name}: {', '.join(models)} on {replicas}, {', '.join(gpus)}"
 
 
 def _save(figure: Figure, path: Path) -> None:
