@@ -11,7 +11,15 @@ import numpy as np
 
 from calibrate.measurements import Measurements, Study
 from model.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from model.choice import choose_power, choose_time, fitted, with_activity, with_time_errors
+from model.choice import (
+    choose_power,
+    choose_time,
+    device_rates,
+    fitted,
+    is_hosted,
+    with_activity,
+    with_time_errors,
+)
 from model.curves import Curves, Domain, Points
 from model.fitted import FittedForm
 from model.fitting import Series, fit_best
@@ -208,24 +216,31 @@ def _fit_each(series: Sequence[_Series]) -> tuple[_Forms, list[_LeftOut]]:
 
 
 def _fit_together(together: Sequence[_Series], study: Study) -> tuple[_Forms, list[_LeftOut]]:
-    """Fit time engine by engine, then power of all engines that time was found of."""
+    """Fit time engine by engine, then power of all engines that time was found of.
+
+    Engines whose host sets the pace come last: what they hide of the GPU, the first one tells.
+    """
     reference_mhz = study.gpu.sm_mhz_max or max(float(s.rows.sm_mhz.max()) for s in together)
     times: dict[_Key, FittedForm] = {}
     left_out: list[_LeftOut] = []
-    for engine in dict.fromkeys(one.engine for one in together):
+    believed: dict[str, tuple[float, float]] = {}
+    for engine in sorted({one.engine for one in together}, key=is_hosted):
         members = [one for one in together if one.engine == engine]
+        rows = replace(_stacked(members, "time_s", "time_error"), believed=believed)
         try:
-            chosen = choose_time(_stacked(members, "time_s", "time_error"), reference_mhz)
+            chosen = choose_time(rows, reference_mhz)
         except BadTable as error:
             left_out.append((", ".join(one.name for one in members), str(error)))
             continue
         times |= {one.key: fitted(chosen, i) for i, one in enumerate(members)}
+        believed = believed or device_rates(chosen)
     timed = [one for one in together if one.key in times]
     if not timed:
         return {}, left_out
     of_blocks = [times[one.key] for one in timed]
     rows = with_activity(
-        _stacked(timed, "power_w", "power_error"), [time.activity for time in of_blocks]
+        replace(_stacked(timed, "power_w", "power_error"), believed=study.believed),
+        [time.activity for time in of_blocks],
     )
     try:
         power = with_time_errors(choose_power(rows, reference_mhz), of_blocks)

@@ -5,9 +5,11 @@ before, and from which a run resumes and a calibration is fitted; a torn last li
 """
 
 import fcntl
+import gzip
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,12 +182,18 @@ class Appender:
 
 
 def read_log(path: Path) -> Log:
-    """Read a log; a last line that was cut short is left out.
+    """Read a log, compressed if its name ends in .gz; a last line cut short is left out.
 
     Raises:
         BadLog: no such file, no header, a broken line, a newer schema.
     """
-    log = _parse(path, _bytes(path))
+    text = _bytes(path)
+    if path.suffix == ".gz":
+        try:
+            text = gzip.decompress(text)
+        except (OSError, EOFError, zlib.error):
+            raise BadLog(f"{path}: expected gzip, as its name says") from None
+    log = _parse(path, text)
     if log is None:
         raise BadLog(f"{path}: holds no whole line; expected the log of `calibrate run`")
     return log

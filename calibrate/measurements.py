@@ -70,7 +70,8 @@ class Study:
     """Everything that a calibration is fitted from.
 
     ``geometries`` are the shapes of models by name, where :data:`model.geometry.GEOMETRIES` does
-    not hold them.
+    not hold them; ``believed`` is what else was found of the GPU's own coefficients of power: mean
+    and standard deviation by name.
     """
 
     name: str
@@ -78,3 +79,4 @@ class Study:
     provenance: Provenance
     measurements: Measurements
     geometries: Mapping[str, Geometry] = field(default_factory=dict)
+    believed: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -41,6 +41,12 @@ class Mixtures:
     power_w: Array
     power_error_w: Array
 
+    def rows(self, chosen: NDArray[np.bool_]) -> "Mixtures":
+        """Return the mixtures where the boolean array ``chosen`` is true, their steps recounted."""
+        _, step = np.unique(self.step[chosen], return_inverse=True)
+        others = (self.step_time_s, self.gemm_time_s, self.sm_mhz, self.power_w, self.power_error_w)
+        return Mixtures(step.astype(np.int64), *(column[chosen] for column in others))
+
 
 @dataclass(frozen=True)
 class StepPowers:
@@ -50,7 +56,10 @@ class StepPowers:
         power_w: power of the step; NaN where its error is above :data:`GIVE_UP`.
         power_error: its relative standard error, told even where power is not.
         shared_error: the part of it that comes from the GEMM's power, and that all steps share.
-        gemm_power_w, gemm_error_w: power of the GEMM at that clock and its standard error.
+        gemm_power_w, gemm_error_w: power of the GEMM at that clock and its standard error; NaN for
+            steps that were never steered.
+        voltage_slope: mean and standard deviation of the fall of the GPU's voltage per relative
+            clock below the highest, as the mixtures tell it; None where nothing was steered.
     """
 
     power_w: Array
@@ -58,6 +67,7 @@ class StepPowers:
     shared_error: Array
     gemm_power_w: Array
     gemm_error_w: Array
+    voltage_slope: tuple[float, float] | None
 
 
 def step_powers(mixtures: Mixtures, power_limit_w: float) -> StepPowers:
@@ -76,16 +86,22 @@ def step_powers(mixtures: Mixtures, power_limit_w: float) -> StepPowers:
     if not np.any(ratio > 0):
         nothing = np.full_like(ratio, np.nan)
         error = error_w / mixtures.power_w
-        return StepPowers(mixtures.power_w, error, np.zeros_like(ratio), nothing, nothing)
-    gemm_w, gemm_error_w, differs = _gemm_power(mixtures, error_w, power_limit_w)
-    power_w = mixtures.power_w + ratio * (mixtures.power_w - gemm_w)
+        return StepPowers(mixtures.power_w, error, np.zeros_like(ratio), nothing, nothing, None)
+    gemm_w, gemm_error_w = np.full_like(ratio, np.nan), np.full_like(ratio, np.nan)
+    # Steps that only ever ran alone say nothing of the GEMM.
+    steered = np.isin(mixtures.step, mixtures.step[ratio > 0])
+    gemm = _gemm_power(mixtures.rows(steered), error_w[steered], power_limit_w)
+    gemm_w[steered], gemm_error_w[steered], differs = gemm.power_w, gemm.error_w, gemm.differs
+    excess_w = ratio * (mixtures.power_w - np.where(steered, gemm_w, 0.0))
+    power_w = mixtures.power_w + excess_w
     relative = 1 / np.where(power_w > 0, power_w, np.nan)
-    shared = ratio * gemm_error_w * relative
-    own = np.hypot((1 + ratio) * error_w, ratio * differs * gemm_w) * relative
+    shared = np.where(steered, ratio * gemm_error_w, 0.0) * relative
+    scatter_w = np.where(steered, ratio * differs * gemm_w, 0.0)
+    own = np.hypot((1 + ratio) * error_w, scatter_w) * relative
     error = np.hypot(own, shared)
     error, shared = (np.where(np.isnan(each), np.inf, each) for each in (error, shared))
     told_w = np.where(error <= GIVE_UP, power_w, np.nan)
-    return StepPowers(told_w, error, shared, gemm_w, gemm_error_w)
+    return StepPowers(told_w, error, shared, gemm_w, gemm_error_w, gemm.voltage_slope)
 
 
 def gemms_for(ratio: float, step_time_s: float, gemm_time_s: float) -> int:
@@ -134,14 +150,24 @@ _SLOPES = np.arange(0.0, 2.51, 0.05)
 Published: A100 1.24, RTX 3090 about 1.5, H100 0.5 to 1."""
 
 
-def _gemm_power(
-    mixtures: Mixtures, error_w: Array, power_limit_w: float
-) -> tuple[Array, Array, float]:
-    """Return the GEMM's power at each mixture's clock, its error, and how far mixtures differ.
+@dataclass(frozen=True)
+class _GemmPower:
+    """Power of the GEMM at each mixture's clock, its error, and how far mixtures differ from it.
 
-    The last is the relative standard deviation of the GEMM's power about its own curve. Every
-    voltage and deviation of the grid gives a linear least-squares fit; the likeliest deviation is
-    taken, and its fits are averaged by evidence.
+    ``differs`` is the relative standard deviation of the GEMM's power about its own curve.
+    """
+
+    power_w: Array
+    error_w: Array
+    differs: float
+    voltage_slope: tuple[float, float]
+
+
+def _gemm_power(mixtures: Mixtures, error_w: Array, power_limit_w: float) -> _GemmPower:
+    """Return what the mixtures tell of the GEMM.
+
+    Every voltage and deviation of the grid gives a linear least-squares fit; the likeliest
+    deviation is taken, and its fits are averaged by evidence.
     """
     x = mixtures.sm_mhz / mixtures.sm_mhz.max()
     switching, plausible = _voltages(x)
@@ -163,7 +189,10 @@ def _gemm_power(
     slopes = np.stack([np.ones_like(switching), switching], axis=-1)
     variance = np.einsum("vni,vij,vnj->vn", slopes, covariance, slopes)
     gemm_error_w = np.sqrt(weight @ (variance + (each_w - gemm_w) ** 2))
-    return gemm_w, gemm_error_w, DIFFERENCES[likeliest]
+    slopes = _grid(x)[1]
+    slope = float(weight @ slopes)
+    slope_sd = float(np.sqrt(weight @ (slopes - slope) ** 2))
+    return _GemmPower(gemm_w, gemm_error_w, DIFFERENCES[likeliest], (slope, slope_sd))
 
 
 @dataclass(frozen=True)
@@ -203,11 +232,17 @@ def _voltages(x: Array) -> tuple[Array, Array]:
     V is 1 at the highest clock and falls by the slope until the knee, below which it is level. A
     knee below every clock seen looks like one at the lowest: the grid begins there.
     """
-    knees = np.linspace(x.min(), x.max(), _KNEES + 1)[:-1]
-    knee, slope = (grid.ravel()[:, None] for grid in np.meshgrid(knees, _SLOPES))
-    plausible = np.where(knee[:, 0] > knees[0], (1 - KNEE_BELOW) / (_KNEES - 1), KNEE_BELOW)
+    knee, slope = (each[:, None] for each in _grid(x))
+    plausible = np.where(knee[:, 0] > x.min(), (1 - KNEE_BELOW) / (_KNEES - 1), KNEE_BELOW)
     voltage = 1 - slope * (1 - np.maximum(x, knee))
     return np.asarray(x * voltage**2), plausible
+
+
+def _grid(x: Array) -> tuple[Array, Array]:
+    """Return knee and slope of every voltage of the grid, each (voltages,)."""
+    knees = np.linspace(x.min(), x.max(), _KNEES + 1)[:-1]
+    knee, slope = np.meshgrid(knees, _SLOPES)
+    return knee.ravel(), slope.ravel()
 
 
 def _equations(mixtures: Mixtures, switching: Array) -> Array:

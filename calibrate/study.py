@@ -1,14 +1,16 @@
-"""From the log of a campaign to what a calibration is fitted from.
+"""From the logs of campaigns to what a calibration is fitted from.
 
-In: a log. Out: a :class:`calibrate.measurements.Study`: points filed under the clock that was
-achieved, steps that GEMMs steered with the power that is their own, and what a reader must know.
+In: a log, or several of one kind of GPU. Out: a :class:`calibrate.measurements.Study`: points filed
+under the clock that was achieved, steps that GEMMs steered with the power that is their own, and
+what a reader must know.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibrate.gpu import Kind as GpuKind
 from calibrate.heat import Leakage, leakage
@@ -25,32 +27,50 @@ SM_MHZ_STEP = 15.0
 """Distance between the SM clocks of NVIDIA GPUs from Pascal to Blackwell, if none are listed."""
 
 
-def study_of_log(path: Path) -> Study:
-    """Return the study that the log in ``path`` holds so far.
+def study_of_logs(paths: Sequence[Path]) -> Study:
+    """Return the study that the logs in ``paths`` hold so far, all of one kind of GPU.
 
     Raises:
-        BadLog: it is no log, is broken, or holds no measurement yet.
+        BadLog: one is no log, is broken, holds no measurement yet, or is of another kind of GPU.
     """
-    log = read_log(path)
-    if not log.measured:
-        raise BadLog(f"{path}: holds no measured point yet; run the same command again to resume")
-    return study_of(log)
+    logs = [read_log(path) for path in paths]
+    first = logs[0].header
+    for path, log in zip(paths, logs, strict=True):
+        if not log.measured:
+            raise BadLog(
+                f"{path}: holds no measured point yet; run the same command again to resume"
+            )
+        if _kind_of_gpu(log.header) != _kind_of_gpu(first):
+            found, expected = (
+                f"{name} with a limit of {limit_w:g} W"
+                for name, limit_w, _ in (_kind_of_gpu(log.header), _kind_of_gpu(first))
+            )
+            raise BadLog(f"{path}: found {found}; expected {expected}, as in {paths[0]}")
+    return study_of(*logs)
 
 
-def study_of(log: Log) -> Study:
-    """Return the study of a log that holds a measurement."""
-    records, header = log.measured, log.header
-    limit_w = header.power_limit.enforced_w
+def _kind_of_gpu(header: Header) -> tuple[str, float, tuple[int, ...]]:
+    return header.gpu.name, header.power_limit.enforced_w, header.clocks.sm_mhz
+
+
+def study_of(*logs: Log) -> Study:
+    """Return the study of logs that hold a measurement each, all of one kind of GPU.
+
+    Points that several logs hold are repeats of one kind of step.
+    """
+    records = tuple(record for log in logs for record in log.measured)
+    limit_w = logs[0].header.power_limit.enforced_w
     if math.isnan(limit_w):
         limit_w = max(record.measurement.power_w.value for record in records)
     warmth = leakage([record.measurement for record in records], limit_w)
     powers = powers_of(records, warmth, limit_w)
     return Study(
-        name=header.gpu.name,
-        gpu=_gpu(log, limit_w),
-        provenance=_provenance(log, warmth, powers),
+        name=logs[0].header.gpu.name,
+        gpu=_gpu(logs, limit_w),
+        provenance=_provenance(logs, records, warmth, powers),
         measurements=_columns(records, powers),
-        geometries=header.sweep.shapes,
+        geometries={name: shape for log in logs for name, shape in log.header.sweep.shapes.items()},
+        believed={} if powers.voltage_slope is None else {"voltage_slope": powers.voltage_slope},
     )
 
 
@@ -89,29 +109,38 @@ def _columns(records: tuple[Measured, ...], powers: StepPowers) -> Measurements:
         context_tokens=_array([point.context_tokens for point in points]),
         time_s=_array([m.time_s.value for m in found]),
         power_w=powers.power_w,
-        time_error=_time_errors(found),
+        time_error=_time_errors(found, np.array([point.engine.value for point in points])),
         power_error=_error_in_a_fit(powers),
         stock=np.array([r.cell.sm_mhz is None and r.cell.gemm_ratio == 0 for r in records]),
     )
 
 
+SINGLE_WINDOW = 0.003
+"""Relative scatter of times from run to run, which a point's single window does not show.
+
+Assumed; the same steps on two H100 differed by 0 to 1.9% (November 2026)."""
+
 _SHARED_FREEDOM = 4.0
 """Degrees of freedom with which the scatter of all points speaks for the scatter of one."""
 
 
-def _time_errors(found: list[Measurement]) -> Array:
-    """Return relative standard errors of times; the scatter of all points speaks for each.
+def _time_errors(found: list[Measurement], engine: NDArray[np.str_]) -> Array:
+    """Return relative standard errors of times; the scatter of an engine's points speaks for each.
 
-    Two windows of a point say little about how far a third would lie from them.
+    Two windows of a point say little about how far a third would lie from them. What launches a
+    step scatters it: steps of a busy host by far more than captured ones.
     """
     counts = _array([len(m.windows) for m in found])
     own = _array([float(np.var([w.time_s / m.time_s.value for w in m.windows])) for m in found])
     squares = counts * own
     freedom = counts - 1
-    shared = squares.sum() / max(freedom.sum(), 1.0)
+    shared = np.empty_like(squares)
+    for each in np.unique(engine):
+        mine = engine == each
+        shared[mine] = squares[mine].sum() / max(freedom[mine].sum(), 1.0)
     variance = (squares + _SHARED_FREEDOM * shared) / (freedom + _SHARED_FREEDOM)
     told = _array([m.time_s.error / m.time_s.value for m in found])
-    within = np.where(freedom > 0, 0.0, told)
+    within = np.where(freedom > 0, 0.0, np.hypot(told, SINGLE_WINDOW))
     return np.asarray(np.maximum(np.sqrt(variance / counts), within))
 
 
@@ -127,8 +156,9 @@ def _error_in_a_fit(powers: StepPowers) -> Array:
     return np.where(told, np.sqrt(np.where(told, widened, 0.0)), np.nan)
 
 
-def _gpu(log: Log, limit_w: float) -> Gpu:
-    header, kind = log.header, _kind(log.header)
+def _gpu(logs: Sequence[Log], limit_w: float) -> Gpu:
+    header, kind = logs[0].header, _kind(logs[0].header)
+    idle = [record for log in logs for record in log.idle]
     told = "NVML, the limit in force during the campaign"
     seen = "highest power seen; the driver tells no limit"
     limit_told = not math.isnan(header.power_limit.enforced_w)
@@ -144,10 +174,10 @@ def _gpu(log: Log, limit_w: float) -> Gpu:
         origins["memory_bytes"] = Origin(kind, "NVML, size of the device memory")
     if header.clocks.sm_mhz:
         origins["sm_mhz_max"] = origins["sm_mhz_step"]
-    if log.idle:
-        idle_w = float(np.mean([record.window.power_w for record in log.idle]))
+    if idle:
+        idle_w = float(np.mean([record.window.power_w for record in idle]))
         origins["idle_power_w"] = Origin(
-            kind, f"mean of {len(log.idle)} windows with a model loaded and nothing to do"
+            kind, f"mean of {len(idle)} windows with a model loaded and nothing to do"
         )
     return Gpu(
         name=header.gpu.name,
@@ -160,32 +190,46 @@ def _gpu(log: Log, limit_w: float) -> Gpu:
     )
 
 
-def _provenance(log: Log, warmth: Leakage, powers: StepPowers) -> Provenance:
-    header = log.header
+def _provenance(
+    logs: Sequence[Log], records: Sequence[Measured], warmth: Leakage, powers: StepPowers
+) -> Provenance:
+    header = logs[0].header
+    clocks = {f"{log.header.strategy} ({log.header.strategy_reason})": None for log in logs}
+    uuids = dict.fromkeys(log.header.gpu.uuid for log in logs)
+    versions = [{"driver": log.header.gpu.driver, **log.software} for log in logs]
     return Provenance(
         kind=_kind(header),
-        source=f"calibrate run on {header.gpu.name}, {header.gpu.uuid}",
-        method=f"clocks: {header.strategy} ({header.strategy_reason}); energy from counter edges "
-        f"where there is a counter; {len(log.measured)} points in random order, each repeated to "
-        f"a half-width of {header.sweep.precision:.1%}; power told at {warmth.reference_c:.0f} C, "
-        f"by {warmth.w_per_k:.2f} +- {1.96 * warmth.error_w_per_k:.2f} W/K",
-        date=header.date,
+        source=f"calibrate run on {header.gpu.name}, {', '.join(uuids)}",
+        method=f"clocks: {', '.join(clocks)}; energy from counter edges where there is a counter; "
+        f"{len(records)} points in random order, each repeated to a half-width of "
+        f"{header.sweep.precision:.1%}; power told at {warmth.reference_c:.0f} C, by "
+        f"{warmth.w_per_k:.2f} +- {1.96 * warmth.error_w_per_k:.2f} W/K",
+        date=", ".join(dict.fromkeys(log.header.date for log in logs)),
         licence="not stated: the figures are those of whoever ran the command",
-        software={"driver": header.gpu.driver, **log.software},
-        command=header.command,
-        notes=_notes(log, powers),
+        software=_all_versions(versions),
+        command="\n".join(dict.fromkeys(log.header.command for log in logs)),
+        notes=_notes(logs, records, powers),
     )
+
+
+def _all_versions(versions: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return every version that was used of each piece of software."""
+    names = dict.fromkeys(name for each in versions for name in each)
+    return {
+        name: ", ".join(dict.fromkeys(each[name] for each in versions if name in each))
+        for name in names
+    }
 
 
 def _kind(header: Header) -> Kind:
     return Kind.TWIN if header.gpu.kind is GpuKind.TWIN else Kind.MEASURED
 
 
-def _notes(log: Log, powers: StepPowers) -> tuple[str, ...]:
+def _notes(logs: Sequence[Log], records: Sequence[Measured], powers: StepPowers) -> tuple[str, ...]:
     """Return what somebody who reads the figures must know, one sentence each."""
-    found = [record.measurement for record in log.measured]
+    found = [record.measurement for record in records]
     notes = []
-    if log.header.gpu.kind is GpuKind.TWIN:
+    if logs[0].header.gpu.kind is GpuKind.TWIN:
         notes.append("a simulated GPU with an invented truth: no figure here describes hardware")
     verdicts = [m.clock for m in found if m.clock is not None and not m.clock.held]
     for reason in sorted({verdict.reason for verdict in verdicts}):
@@ -200,21 +244,21 @@ def _notes(log: Log, powers: StepPowers) -> tuple[str, ...]:
     unsteady = sum(not m.steady for m in found)
     if unsteady:
         notes.append(f"{unsteady} of {len(found)} points never became steady")
-    precision = log.header.sweep.precision
+    precision = logs[0].header.sweep.precision
     wide = sum(
         Z_95 * max(m.time_s.error / m.time_s.value, m.power_w.error / m.power_w.value) > precision
         for m in found
     )
     if wide:
         notes.append(f"{wide} of {len(found)} points stayed above the precision asked for")
-    if log.header.strategy is Strategy.STEER:
+    if any(log.header.strategy is Strategy.STEER for log in logs):
         silent = int(np.isnan(powers.power_w).sum())
         notes.append(
             "power of steered steps follows from the energy balance of mixtures with GEMMs "
             f"(docs/steering.md); {silent} of {len(found)} points tell time only, as their power "
             f"is unsure by more than {GIVE_UP:.0%}"
         )
-    too_large = sum(record.cause == "memory" for record in log.skipped)
+    too_large = sum(skip.cause == "memory" for log in logs for skip in log.skipped)
     if too_large:
         notes.append(f"{too_large} points did not fit into the GPU's memory")
     return tuple(notes)

@@ -167,7 +167,7 @@ class _Affine:
         self._known: dict[float, float] = {}
 
     def parts(self, step: Step, steps: int) -> Array:
-        """Return the parts of a time at x = 1, and what each gains as 1 / x does, (6, steps)."""
+        """Return the parts of a time at x = 1, and what each gains as 1 / x does, (8, steps)."""
         batch = step.decode_batch
         walk = step.context_tokens / batch if batch else 0.0
         first = self._matrix @ np.array([1.0, *step, walk])
@@ -178,13 +178,13 @@ class _Affine:
 
     def time_s(self, parts: Array, sm_mhz: float | Array) -> Array:
         """Return the time of steps with ``parts`` at ``sm_mhz``, shape (steps,)."""
-        launch, memory, compute = parts[:3] + (self._time_mhz / sm_mhz - 1) * parts[3:]
-        return self._time_scale * self._total(self._theta, Parts(launch, memory, compute))
+        held = parts[:4] + (self._time_mhz / sm_mhz - 1) * parts[4:]
+        return self._time_scale * self._total(self._theta, Parts(*held))
 
     def powers_w(self, parts: Array) -> tuple[Array, Array]:
         """Return static power and what multiplies :meth:`switching`, each (steps,)."""
-        whole_s = self._total(self._theta, Parts(parts[0], parts[1], parts[2]))
-        memory, compute = parts[1] / whole_s, parts[2] / whole_s
+        whole_s = self._total(self._theta, Parts(*parts[:4]))
+        memory, compute = (parts[1] + parts[3]) / whole_s, parts[2] / whole_s
         static_w, memory_static_w = self._static_w
         memory_w, compute_w = self._dynamic_w
         return (
@@ -220,10 +220,10 @@ class _Affine:
 
 
 def _matrix(curves: Curves) -> Array:
-    """Return what each part costs per count of a step and per walked context, shape (6, 7).
+    """Return what each part costs per count of a step and per walked context, shape (8, 7).
 
-    Rows: launch, memory and compute at x = 1, then what each gains as 1 / x rises by 1. Columns:
-    1, the five counts of :class:`Step`, context tokens per decoding sequence.
+    Rows: launch, memory, compute and streams at x = 1, then what each gains as 1 / x rises by 1.
+    Columns: 1, the five counts of :class:`Step`, context tokens per decoding sequence.
     """
     form, theta = curves.time.definition, tuple(curves.time.theta)
     assert form.parts is not None

@@ -5,7 +5,7 @@ row's hold-out prediction missed, every candidate's error; and from it each bloc
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from model.activity import ACTIVITY_FORMS
 from model.diagnostics import diagnose
 from model.fitted import FitErrors, FittedForm, lower_root
-from model.roofline import EXTRA_COEFFICIENTS, ROOFLINES, Extra, Launch, Roofline
+from model.roofline import EXTRA_AMOUNTS, ROOFLINES, Extra, Launch, Roofline
 from model.shape import Activity
 from model.structured import LUCKY, ONE_CLOCK, Rows, Sharing, Solution, Structure, fit_structure
-from model.work import Array, Work
+from model.work import Array, Phase, Work
 from phasewatt.errors import BadTable
 
 FOLDS = 5
@@ -31,6 +31,10 @@ _BEYOND_DOUBT = 2.0
 """Coefficients are the engine's until finer ones predict better by this many standard errors of
 the difference: numbers of each model's own describe it well and say nothing of the next."""
 
+_GOOD_ENOUGH = 0.03
+"""Steps of both phases share their coefficients where they predict as well as this: a step that is
+prefill and decode at once then follows from one structure, not from an assumption between two."""
+
 _TOLD = 1.0
 """An extra term is shown by a coefficient of more than this many times its standard error."""
 
@@ -38,7 +42,6 @@ _NOISE_ENOUGH = 1.6
 """A hold-out error this close to the measurements' own error leaves nothing to be won."""
 
 _HOSTED = frozenset({"eager"})
-"""Engines whose launches wait for the host, whose time knows no clock of the GPU."""
 
 _OUTLIER = 10.0
 """An error counts at most this many times the median error of the best candidate."""
@@ -71,43 +74,150 @@ def choose_time(rows: Rows, reference_mhz: float) -> Choice:
         BadTable: the rows determine none.
     """
     field = _Field(rows, reference_mhz)
-    hosted = all(block.engine in _HOSTED for block in rows.blocks)
-    launches = tuple(one for one in Launch if not (hosted and one is Launch.CLOCKED))
-    for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
-        plain = [Roofline(launch, one) for launch, one in product(launches, (False, True))]
-        best = field.best(plain, sharing)
-        if best is None:
-            continue
-        # What becomes of launches is the engine's: a finer sharing does not change it.
-        launches = (best.launch,) if best.launch is Launch.NONE else (best.launch, Launch.NONE)
-        while sharing is not Sharing.MODEL and not field.noise_is_reached():
-            extras = [extra for extra in Extra if extra not in best.extras]
-            richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
-            better = field.best([best, *richer], sharing) or best
-            if better == best:
-                break
-            best = better
-        field.attempt(Structure(ROOFLINES[replace(best, overlap=False)], sharing))
+    for streams in (False, True):
+        # Each begins anew: terms that help only together with streams would be given up beside it.
+        field.add(_by_streams(rows, reference_mhz, streams))
         if field.noise_is_reached():
             break
     return field.choice(f"time of {', '.join(dict.fromkeys(b.engine for b in rows.blocks))}")
 
 
+def is_hosted(engine: str) -> bool:
+    """Return whether launches of ``engine`` wait for the host, whose time knows no GPU clock."""
+    return engine in _HOSTED
+
+
+def device_rates(choice: Choice) -> dict[str, tuple[float, float]]:
+    """Return what a choice of time tells of the GPU itself, for engines whose host hides it.
+
+    Both engines multiply by the same weights: bytes are told by decode, operations by prefill,
+    where the engine has both. Attention and the KV cache are the engine's own.
+    """
+    solution = choice.solution
+    names = solution.structure.form.names
+    found: dict[str, tuple[float, float]] = {}
+    for block, one in enumerate(solution.rows.blocks):
+        values = dict(zip(names, solution.coefficients(block).tolist(), strict=True))
+        for name in _DEVICE_RATES[one.phase]:
+            rate = values.get(name, values.get(_FALLBACKS.get(name, name)))
+            if rate is not None:
+                found[name] = rate, _ALIKE * rate
+    return found
+
+
+_DEVICE_RATES = {
+    Phase.DECODE: ("memory_bytes_per_s", "weight_bytes_per_s"),
+    Phase.PREFILL: ("flops_per_s", "gemm_flops_per_s", "activation_bytes_per_s"),
+}
+
+_FALLBACKS = {
+    "memory_bytes_per_s": "weight_bytes_per_s",
+    "weight_bytes_per_s": "memory_bytes_per_s",
+    "flops_per_s": "gemm_flops_per_s",
+    "gemm_flops_per_s": "flops_per_s",
+}
+
+_ALIKE = 0.2
+"""Relative standard deviation of one engine's rates about another's on the same GPU (assumed)."""
+
+
+def _by_streams(rows: Rows, reference_mhz: float, streams: bool) -> "_Field":
+    """Return the rooflines with or without ``streams`` that were tried on ``rows``."""
+    field = _Field(rows, reference_mhz)
+    hosted = all(is_hosted(block.engine) for block in rows.blocks)
+    launches = tuple(one for one in Launch if not (hosted and one is Launch.CLOCKED))
+    for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
+        best = _best_terms(field, sharing, launches, streams)
+        if best is None:
+            continue
+        # What becomes of launches is the engine's: a finer sharing does not change it.
+        launches = (best.launch,) if best.launch is Launch.NONE else (best.launch, Launch.NONE)
+        field.attempt(Structure(ROOFLINES[replace(best, overlap=False)], sharing))
+        if field.noise_is_reached():
+            break
+    return field
+
+
+def _best_terms(
+    field: "_Field", sharing: Sharing, launches: Sequence[Launch], streams: bool
+) -> Roofline | None:
+    """Return the terms that lead when added one at a time, with launches chosen before and after.
+
+    None where the rows determine none.
+    """
+
+    def plain(extras: frozenset[Extra]) -> list[Roofline]:
+        return [
+            Roofline(launch, one, True, extras, streams)
+            for launch, one in product(launches, (False, True))
+        ]
+
+    best = field.best(plain(frozenset()), sharing)
+    if best is None or sharing is Sharing.MODEL:
+        return best
+    while not field.noise_is_reached():
+        extras = [extra for extra in Extra if extra not in best.extras]
+        richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
+        better = field.best([best, *richer], sharing) or best
+        if better == best:
+            break
+        best = better
+    if best.extras and not field.noise_is_reached():
+        return field.best(plain(best.extras), sharing)
+    return best
+
+
 def choose_power(rows: Rows, reference_mhz: float) -> Choice:
     """Choose the power form of ``rows``, of all engines, and who shares its coefficients.
 
-    The voltage curve belongs to the GPU and is shared by all.
+    The voltage curve belongs to the GPU and is shared by all. What ``rows.believed`` tells of it is
+    taken as it is, since under a power limit rows cannot tell it from what a step draws: there the
+    clock gives way to power. The covariance admits how well it is known.
 
     Raises:
         BadTable: the rows determine none.
     """
-    field = _Field(rows, reference_mhz)
+    held = {name: (mean, _HELD * sd) for name, (mean, sd) in rows.believed.items()}
+    field = _Field(replace(rows, believed=held), reference_mhz)
     for sharing in Sharing:
         for form in ACTIVITY_FORMS:
-            field.attempt(Structure(form, sharing))
+            fewest = _fewest_rows(rows, sharing)
+            if sharing is Sharing.ALL or fewest >= _ROWS_A_NUMBER * len(form.coefficients):
+                field.attempt(Structure(form, sharing))
         if field.noise_is_reached():
             break
-    return field.choice("power")
+    return _admitting(field.choice("power"), rows.believed)
+
+
+_HELD = 0.01
+"""What is left of a belief's standard deviation while a fit holds it as it is."""
+
+
+def _admitting(choice: Choice, believed: Mapping[str, tuple[float, float]]) -> Choice:
+    """Return ``choice`` with a covariance that admits how far what was believed may be wrong."""
+    solution = choice.solution
+    estimate, covariance = solution.estimate, solution.estimate.covariance.copy()
+    kept = np.ones(solution.rows.target.size, dtype=np.bool_)
+    for name, (mean, sd) in believed.items():
+        if name in solution.structure.form.names:
+            rows = replace(solution.rows, believed={**believed, name: (mean + sd, _HELD * sd)})
+            change = replace(solution, rows=rows).solved_with(kept) - estimate.theta
+            covariance += np.outer(change, change)
+    estimate = replace(estimate, covariance=covariance)
+    return replace(choice, solution=replace(solution, estimate=estimate))
+
+
+_ROWS_A_NUMBER = 2
+"""Rows of a group to each of its numbers: of fewer, one more or less would change them all."""
+
+
+def _fewest_rows(rows: Rows, sharing: Sharing) -> int:
+    """Return how many rows the smallest group has that ``sharing`` makes."""
+    groups = [block.group(sharing) for block in rows.blocks]
+    counts = dict.fromkeys(groups, 0)
+    for block, group in enumerate(groups):
+        counts[group] += int(np.sum(rows.block == block))
+    return min(counts.values())
 
 
 def holdout(solution: Solution) -> Array:
@@ -209,6 +319,11 @@ class _Field:
         if self._knows_errors:
             self._weight = 1 / np.maximum(rows.error, np.quantile(rows.error, LUCKY))
 
+    def add(self, other: "_Field") -> None:
+        """Add what was tried on the same rows elsewhere."""
+        self._attempted |= other._attempted
+        self._tried += other._tried
+
     def best(self, candidates: Sequence[Roofline], sharing: Sharing) -> Roofline | None:
         """Return which of ``candidates`` leads among them; None where the rows determine none."""
         terms_of = {Structure(ROOFLINES[terms], sharing): terms for terms in candidates}
@@ -260,6 +375,8 @@ class _Field:
         typical = min(float(np.median(held)) for _, held in tried)
         led = [self._simplest(alike, typical) for alike in _by_sharing(tried)]
         leader = led[0]
+        if float(np.mean(leader[1])) <= _GOOD_ENOUGH:
+            return leader
         for finer in led[1:]:
             gain = self._score(leader[1], typical) - self._score(finer[1], typical)
             if gain > _BEYOND_DOUBT * self._doubt(leader[1], finer[1], typical):
@@ -288,7 +405,7 @@ class _Field:
 
 
 def _shows_floor(solution: Solution) -> bool:
-    """Whether more than one clock lies below the knee, where there is one: else it is invented.
+    """Whether clocks lie on both sides of the knee, where there is one: else it is invented.
 
     So is one that no kind of step crossed, as each ran at one clock only.
     """
@@ -297,19 +414,23 @@ def _shows_floor(solution: Solution) -> bool:
         return True
     if not solution.rows.clock_moved:
         return False
-    lowest = float(solution.rows.sm_mhz.min()) / solution.reference_mhz
-    return float(solution.coefficients(0)[names.index("knee")]) > ONE_CLOCK * lowest
+    clocks = solution.rows.sm_mhz / solution.reference_mhz
+    knee = float(solution.coefficients(0)[names.index("knee")])
+    highest = min(float(clocks.max()), 1.0)
+    return bool(ONE_CLOCK * clocks.min() < knee < highest / ONE_CLOCK)
 
 
 def _shows_extras(solution: Solution) -> bool:
-    """Whether the rows tell each extra term's coefficient from nought."""
-    estimate = solution.estimate
+    """Whether the rows tell each extra term's coefficient from nought, where steps ask for it."""
+    estimate, rows = solution.estimate, solution.rows
+    demand = rows.inputs(solution.reference_mhz).demand
     for column, name in enumerate(solution.structure.form.names):
-        if name in EXTRA_COEFFICIENTS:
-            numbers = np.unique(solution.index[:, column])
+        if name in EXTRA_AMOUNTS:
+            asking = np.unique(rows.block[getattr(demand, EXTRA_AMOUNTS[name]) > 0])
+            numbers = np.unique(solution.index[asking, column])
             sd = np.sqrt(np.diag(estimate.covariance)[numbers])
             told = estimate.free[numbers] & (_TOLD * sd < np.abs(estimate.theta[numbers]))
-            if not np.all(told):
+            if not numbers.size or not np.all(told):
                 return False
     return True
 

@@ -127,6 +127,7 @@ class Demand:
         activation_bytes: bytes of activations read and written.
         kv_walks: tokens that attention walks one after another, summed over layers: the cache of
             one sequence in decode, whatever the batch; 0 in prefill.
+        attended_prompts: prompts that attention works on, summed over layers; 0 in decode.
     """
 
     weight_bytes: Array
@@ -136,6 +137,7 @@ class Demand:
     launches: Array
     activation_bytes: Array
     kv_walks: Array
+    attended_prompts: Array
 
 
 def demand_of(constants: Mapping[str, float | Array], work: Work) -> Demand:
@@ -157,6 +159,7 @@ def demand_of(constants: Mapping[str, float | Array], work: Work) -> Demand:
         launches=none + constants["launches"],
         activation_bytes=tokens * constants["activation_bytes_per_token"],
         kv_walks=work.context_tokens / np.maximum(work.decode_batch, 1) * constants["layers"],
+        attended_prompts=work.prefill_batch * constants["layers"],
     )
 
 

@@ -24,6 +24,9 @@ _FIRST_SCALE = 0.02
 
 _PASSES = 3
 _HALVINGS = 24
+_LEAST_ERROR = 1e-4
+"""No row is taken to be known better, relative, where nobody told its error or it has none."""
+
 _RANK = 3e-4
 """Effects of two numbers that differ by less than this are one effect: telling them apart would
 multiply the error of the points by thousands."""
@@ -65,7 +68,8 @@ class Estimate:
         free: which numbers rest on no bound and are told by the rows, (p,).
         determined: whether the rows tell all numbers apart that they show at all.
         weight: what each row counted, from 0 (an outlier) to 1, (n,).
-        sd: each row's relative standard deviation: its own error and the scatter between runs.
+        sd: each row's relative standard deviation: its own error, and what the form misses.
+        scatter: what the form misses of each row's kind, relative standard deviation, (n,).
         degrees_of_freedom: rows that counted less free numbers, or configurations less one where
             that is fewer; at least 1.
         gain: how much each number falls when a row's residual rises, (p, n).
@@ -77,14 +81,15 @@ class Estimate:
     determined: bool
     weight: Array
     sd: Array
+    scatter: Array
     degrees_of_freedom: int
     gain: Array
 
 
 def approach(problem: Problem, starts: Sequence[Array]) -> Array:
     """Return the best numbers that the ``starts`` lead to, large residuals counting linearly."""
-    sd = np.hypot(problem.error, _FIRST_SCALE)
-    found = [_minimise(problem, start, sd, "soft_l1", 80) for start in starts]
+    whiten = np.diag(1 / np.hypot(problem.error, _FIRST_SCALE))
+    found = [_minimise(problem, start, whiten, "soft_l1", 80) for start in starts]
     return min(found, key=lambda one: one[1])[0]
 
 
@@ -93,25 +98,43 @@ def solve(problem: Problem, theta: Array) -> Estimate:
 
     They are forgotten by Tukey's biweight, at a scale that is each row's own error and the scatter
     beyond it (from the median residual of its kind, so that rows which a form describes worse than
-    others are not taken for outliers).
+    others are not taken for outliers). What a form misses of one kind of step it misses at every
+    clock: steps of one configuration share that scatter, and what they differ by at several clocks
+    counts at their own errors.
     """
     weight = np.ones(problem.error.size)
-    sd = weight
+    scatter = np.zeros_like(weight)
     for _ in range(_PASSES):
-        sd = _row_sd(problem, theta)
-        weight = _biweight(problem.residuals(theta) / sd)
-        theta, _ = _minimise(problem, theta, sd / np.sqrt(np.maximum(weight, 1e-12)), "linear", 30)
-    return _estimate(problem, theta, weight, sd)
+        scatter = _scatter(problem, theta)
+        weight = _biweight(problem.residuals(theta) / np.hypot(problem.error, scatter))
+        whiten = _whitening(problem, scatter, weight)
+        theta, _ = _minimise(problem, theta, whiten, "linear", 30)
+    return _estimate(problem, theta, weight, scatter)
 
 
 def resolve(problem: Problem, known: Estimate, kept: NDArray[np.bool_]) -> Array:
     """Return the numbers that the rows ``kept`` alone lead to, from ``known`` and its weights."""
-    sd = np.where(kept, known.sd / np.sqrt(np.maximum(known.weight, 1e-12)), 1e12)
-    return _minimise(problem, known.theta, sd, "linear", 12)[0]
+    whiten = _whitening(problem, known.scatter, np.where(kept, known.weight, 0.0))
+    return _minimise(problem, known.theta, whiten, "linear", 12)[0]
+
+
+def _whitening(problem: Problem, scatter: Array, weight: Array) -> Array:
+    """Return what makes residuals independent and of variance 1, (n, n).
+
+    It takes configurations apart: no row of the result mixes two of them.
+    """
+    own = np.maximum(problem.error, _LEAST_ERROR) / np.sqrt(np.maximum(weight, 1e-24))
+    matrix = np.zeros((own.size, own.size))
+    for kind in np.unique(problem.configuration):
+        mine = np.flatnonzero(problem.configuration == kind)
+        common = np.outer(scatter[mine], scatter[mine])
+        block = np.linalg.cholesky(np.diag(own[mine] ** 2) + common)
+        matrix[np.ix_(mine, mine)] = np.linalg.inv(block)
+    return matrix
 
 
 def _minimise(
-    problem: Problem, start: Array, sd: Array, loss: Literal["linear", "soft_l1"], most: int
+    problem: Problem, start: Array, whiten: Array, loss: Literal["linear", "soft_l1"], most: int
 ) -> tuple[Array, float]:
     inside = np.clip(start, problem.lower, problem.upper)
     unit = _units(problem, inside)
@@ -119,10 +142,10 @@ def _minimise(
 
     def residuals(x: Array) -> Array:
         assumed = pull @ (x * unit - problem.assumed_mean)
-        return np.concatenate([problem.residuals(x * unit) / sd, assumed])
+        return np.concatenate([whiten @ problem.residuals(x * unit), assumed])
 
     def jacobian(x: Array) -> Array:
-        return np.concatenate([problem.jacobian(x * unit) / sd[:, None], pull]) * unit
+        return np.concatenate([whiten @ problem.jacobian(x * unit), pull]) * unit
 
     found = scipy.optimize.least_squares(
         residuals,
@@ -146,28 +169,28 @@ def _units(problem: Problem, theta: Array) -> Array:
     return np.where(theta != 0, np.abs(theta), moving)
 
 
-def _row_sd(problem: Problem, theta: Array) -> Array:
-    """Return each row's own error and, in quadrature, the scatter that explains the residuals."""
+def _scatter(problem: Problem, theta: Array) -> Array:
+    """Return the scatter that, beside each row's own error, explains the residuals, (n,)."""
     residuals = problem.residuals(theta)
     spare = max(residuals.size - theta.size, 1) / residuals.size
-    sd = np.empty(residuals.size)
+    scatter = np.empty(residuals.size)
     for kind in np.unique(problem.kind):
         mine = problem.kind == kind
-        sd[mine] = _scattered(residuals[mine] / math.sqrt(spare), problem.error[mine])
-    return sd
+        scatter[mine] = _scattered(residuals[mine] / math.sqrt(spare), problem.error[mine])
+    return scatter
 
 
-def _scattered(residuals: Array, error: Array) -> Array:
+def _scattered(residuals: Array, error: Array) -> float:
     def spread(scatter: float) -> float:
         return 1.4826 * _median(np.abs(residuals) / np.hypot(error, scatter))
 
     low, high = 1e-9, max(1.4826 * _median(np.abs(residuals)), 2e-9)
     if np.all(error > 0) and spread(low) <= 1:
-        return error
+        return 0.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if spread(middle) > 1 else (low, middle)
-    return np.asarray(np.hypot(error, high))
+    return high
 
 
 def _median(values: Array) -> float:
@@ -181,8 +204,10 @@ def _biweight(standardised: Array) -> Array:
     return np.asarray(inside**2)
 
 
-def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estimate:
-    slopes = problem.jacobian(theta) * (np.sqrt(weight) / sd)[:, None]
+def _estimate(problem: Problem, theta: Array, weight: Array, scatter: Array) -> Estimate:
+    sd = np.hypot(problem.error, scatter)
+    whiten = _whitening(problem, scatter, weight)
+    slopes = whiten @ problem.jacobian(theta)
     assumed = np.isfinite(problem.assumed_sd)
     # A number that could double without anyone seeing it is not told, and of unknown size.
     norms = np.linalg.norm(slopes, axis=0)
@@ -194,7 +219,7 @@ def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estim
     inside = ~(low | high)
     free = told & inside
     rows = slopes[:, free]
-    misses = problem.residuals(theta) * np.sqrt(weight) / sd
+    misses = whiten @ problem.residuals(theta)
     bread = _inverse(rows, problem.assumed_sd[free])
     _, which = np.unique(problem.configuration, return_inverse=True)
     clusters = int(which.max()) + 1
@@ -210,10 +235,9 @@ def _estimate(problem: Problem, theta: Array, weight: Array, sd: Array) -> Estim
     covariance[np.ix_(free, free)] = (within + within.T) / 2
     covariance[~told, ~told] = np.where(inside, theta, 0.0)[~told] ** 2
     gain = np.zeros((theta.size, sd.size))
-    gain[free] = bread @ rows.T * (np.sqrt(weight) / sd)
-    return Estimate(
-        theta, covariance, free, _tell_apart(slopes, problem), weight, sd, degrees, gain
-    )
+    gain[free] = bread @ rows.T @ whiten
+    told_apart = _tell_apart(slopes, problem)
+    return Estimate(theta, covariance, free, told_apart, weight, sd, scatter, degrees, gain)
 
 
 def _tell_apart(slopes: Array, problem: Problem) -> bool:

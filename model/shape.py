@@ -46,12 +46,14 @@ class Activity:
 class Parts:
     """What a step's time is made of, each in seconds, shape (n,).
 
-    They add up to the step's time or more: memory and compute may overlap.
+    They add up to the step's time or more: memory and compute may overlap. Streams are memory time
+    of kernels of their own, such as those of attention and norms, which overlap nothing.
     """
 
     launch_s: Array
     memory_s: Array
     compute_s: Array
+    stream_s: Array
 
 
 @dataclass(frozen=True)
@@ -128,4 +130,5 @@ class Form:
         at = Inputs(np.ones(work.shape), work, Phase.DECODE, constants)
         parts = self.parts(coefficients, at)
         whole_s = self.total(coefficients, parts)
-        return Activity(parts.memory_s / whole_s, parts.compute_s / whole_s)
+        memory_s = parts.memory_s + parts.stream_s
+        return Activity(memory_s / whole_s, parts.compute_s / whole_s)

@@ -4,15 +4,16 @@ In: :class:`Rows`, measured steps stacked, and a :class:`Structure`: a form and 
 coefficients. Out: a :class:`Solution` with each group's coefficients and their joint covariance.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.robust import Estimate, Problem, approach, resolve, solve
-from model.shape import Activity, Form, Inputs
+from model.shape import Activity, Coefficient, Form, Inputs
 from model.work import Array, Phase, Work
 
 _STEP = 1e-6
@@ -64,6 +65,8 @@ class Rows:
         target: measured seconds or watts.
         error: relative standard error of the target; NaN where nobody told.
         activity: what keeps the GPU busy, for power.
+        believed: what other measurements of the GPU tell of coefficients, by name: means and
+            standard deviations.
     """
 
     blocks: tuple[Block, ...]
@@ -73,6 +76,7 @@ class Rows:
     target: Array
     error: Array
     activity: Activity | None = None
+    believed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def configuration(self) -> NDArray[np.int64]:
@@ -185,8 +189,12 @@ class Solution:
     def without(self, held: NDArray[np.bool_]) -> Array:
         """Return the log of predicted over measured for the steps ``held`` out of the fit."""
         problem = _problem(self.structure.form, self.rows, self.reference_mhz, self.index)
-        theta = resolve(problem, self.estimate, ~held)
-        return problem.residuals(theta)[held]
+        return problem.residuals(self.solved_with(~held))[held]
+
+    def solved_with(self, kept: NDArray[np.bool_]) -> Array:
+        """Return the joint numbers that the steps ``kept`` alone lead to, from the present ones."""
+        problem = _problem(self.structure.form, self.rows, self.reference_mhz, self.index)
+        return resolve(problem, self.estimate, kept)
 
 
 def fit_structure(
@@ -256,10 +264,7 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
 
     known = np.where(np.isfinite(rows.error), rows.error, 0.0)
     moved = rows.clock_moved
-    pairs = [
-        c.assumed if c.assumed is not None and (c.of_gpu or not moved) else (0.0, np.inf)
-        for c in form.coefficients
-    ]
+    pairs = [_assumed(c, rows.believed.get(c.name), moved) for c in form.coefficients]
     assumed_mean, assumed_sd = np.empty(numbers), np.empty(numbers)
     assumed_mean[index], assumed_sd[index] = np.array(pairs).T
     return Problem(
@@ -273,6 +278,18 @@ def _problem(form: Form, rows: Rows, reference_mhz: float, index: NDArray[np.int
         assumed_mean,
         assumed_sd,
     )
+
+
+def _assumed(
+    of: Coefficient, believed: tuple[float, float] | None, moved: bool
+) -> tuple[float, float]:
+    """Return mean and standard deviation to take of what is solved for; inf where nothing is."""
+    if believed is not None:
+        mean, sd = believed
+        return (1 / mean, sd / mean**2) if of.reciprocal else (mean, sd)
+    if of.assumed is not None and (of.of_gpu or not moved):
+        return of.assumed
+    return 0.0, math.inf
 
 
 def _reciprocal(form: Form) -> NDArray[np.bool_]:

@@ -27,10 +27,12 @@ RATES = {
     "gemm_flops_per_s": 4e12,
     "attention_flops_per_s": 1e12,
     "tile_tokens": 24.0,
+    "prompts_per_s": 4e5,
     "launch_clock_share": 0.4,
     "memory_clock_share": 0.3,
     "weight_clock_share": 0.3,
     "kv_clock_share": 0.5,
+    "activation_clock_share": 0.6,
     "compute_clock_share": 0.9,
     "overlap": 2.5,
 }
@@ -81,4 +83,5 @@ def random_terms(rng: np.random.Generator) -> Roofline:
     """Any structure of a roofline."""
     extras = frozenset(extra for extra in Extra if rng.integers(2))
     launch = list(Launch)[rng.integers(len(Launch))]
-    return Roofline(launch, bool(rng.integers(2)), bool(rng.integers(2)), extras)
+    one, overlap, streams = (bool(rng.integers(2)) for _ in range(3))
+    return Roofline(launch, one, overlap, extras, streams)

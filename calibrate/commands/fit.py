@@ -1,5 +1,6 @@
 """``calibrate fit``: a table of measurements, or the log of a run, becomes a calibration."""
 
+import gzip
 from pathlib import Path
 
 import click
@@ -11,7 +12,9 @@ from phasewatt.files import write_text
 
 
 @click.command("fit")
-@click.argument("measurements", type=click.Path(path_type=Path))
+@click.argument(
+    "measurements", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE..."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Write here.")
 @click.option(
     "--about", type=click.Path(path_type=Path), help="TOML about the table: GPU, provenance."
@@ -20,16 +23,17 @@ from phasewatt.files import write_text
 @click.option("-v", "--verbose", is_flag=True, help="Add the forms tried and residual tests.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fit as JSON, for machines.")
 def command(
-    measurements: Path,
+    measurements: tuple[Path, ...],
     output: Path,
     about: Path | None,
     gpu: str | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Fit a calibration from MEASUREMENTS, a CSV table or the JSONL log of `calibrate run`.
+    """Fit a calibration from a CSV table, or from JSONL logs of `calibrate run`.
 
-    Forms are chosen by leave-one-clock-out error. The columns of a table are in docs/tables.md.
+    Several logs must be of one kind of GPU; they may be compressed (.gz). Forms are chosen by
+    hold-out error. The columns of a table are in docs/tables.md.
     """
     from calibrate.fit import fit_study
     from calibrate.show import describe, print_calibration
@@ -45,22 +49,25 @@ def command(
         note(f"wrote {output}")
 
 
-def _study(path: Path, about: Path | None, gpu: str | None) -> Study:
-    if _is_log(path):
-        from calibrate.study import study_of_log
+def _study(paths: tuple[Path, ...], about: Path | None, gpu: str | None) -> Study:
+    logs = [_is_log(path) for path in paths]
+    if all(logs):
+        from calibrate.study import study_of_logs
 
         if about is not None or gpu is not None:
             raise BadOption("--about and --gpu go with a table; a log says both itself")
-        return study_of_log(path)
+        return study_of_logs(paths)
+    if len(paths) > 1:
+        raise BadOption(f"{paths[logs.index(False)]}: is a table; expected it alone, or logs only")
     from calibrate.table import read_study
 
-    return read_study(path, about, gpu)
+    return read_study(paths[0], about, gpu)
 
 
 def _is_log(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(64).lstrip().startswith(b"{")
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            return bytes(file.read(64)).lstrip().startswith(b"{")
     except FileNotFoundError:
         raise BadTable(
             f"{path}: no such file; expected a table of measurements or the log of a run"

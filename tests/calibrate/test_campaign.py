@@ -13,7 +13,7 @@ from calibrate.fit import fit_study
 from calibrate.log import BadLog, Idle, Measured, read_log
 from calibrate.rig import twin_rig
 from calibrate.steer import GIVE_UP
-from calibrate.study import study_of, study_of_log
+from calibrate.study import study_of, study_of_logs
 from calibrate.sweep import Strategy, length
 from calibrate.twin import step_cost, twin_truth
 from calibrate.window import NoEnergy
@@ -58,7 +58,7 @@ def test_every_figure_is_that_of_its_point_at_the_achieved_clock(logs, strategy)
 @pytest.mark.parametrize("strategy", [Strategy.LOCK, Strategy.STEER, Strategy.OBSERVE])
 def test_a_twin_is_labelled_in_everything(logs, strategy):
     path, _ = logs[strategy]
-    study = study_of_log(path)
+    study = study_of_logs([path])
     assert study.provenance.kind is Kind.TWIN
     assert "twin" in study.name
     assert "twin" in study.provenance.source
@@ -72,7 +72,7 @@ def test_a_twin_is_labelled_in_everything(logs, strategy):
 @pytest.mark.parametrize("strategy", [Strategy.LOCK, Strategy.STEER])
 def test_a_calibration_follows_from_the_log_alone(logs, strategy):
     path, _ = logs[strategy]
-    calibration = fit_study(study_of_log(path))
+    calibration = fit_study(study_of_logs([path]))
     assert calibration.models == SWEEP.models
     for phase in Phase:
         curves = calibration.curves_of(SWEEP.models[0], phase)
@@ -156,7 +156,7 @@ def test_a_run_that_dies_in_the_middle_goes_on_and_fits_the_same_bytes(tmp_path)
         run(cut, asked, told=dies)
     assert len(read_log(cut).measured) == 5
     run(cut, asked)
-    assert dump(fit_study(study_of_log(cut))) == dump(fit_study(study_of_log(whole)))
+    assert dump(fit_study(study_of_logs([cut]))) == dump(fit_study(study_of_logs([whole])))
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
