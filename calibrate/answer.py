@@ -12,12 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from model.calibration import Calibration
+from model.optimum import Optimum
 from model.prediction import Figure, Prediction
 from model.work import Phase
 
 
-def describe(calibration: Calibration, prediction: Prediction) -> dict[str, Any]:
-    """Return the prediction as a document of plain values; the stock clock is None."""
+def describe(
+    calibration: Calibration, prediction: Prediction, optimum: Optimum | None = None
+) -> dict[str, Any]:
+    """Return the prediction as a document of plain values; the stock clock is None.
+
+    ``optimum`` is the clock of least energy, where that was asked for.
+    """
     step = prediction.step
     length = "prompt_tokens" if step.phase is Phase.PREFILL else "context_tokens"
     asked = step.requested_mhz
@@ -38,14 +44,24 @@ def describe(calibration: Calibration, prediction: Prediction) -> dict[str, Any]
         "energy_per_token_j": asdict(prediction.energy_per_token_j),
         "regime": prediction.regime.value,
         "elasticity": prediction.elasticity,
-        "inside_domain": not prediction.outside,
+        "inside_domain": not (prediction.outside or prediction.transferred),
         "outside": list(prediction.outside),
+        "transferred": list(prediction.transferred),
+        "least_energy": None if optimum is None else asdict(optimum),
         "origin": asdict(prediction.origin),
     }
 
 
-def print_prediction(console: Console, calibration: Calibration, prediction: Prediction) -> None:
-    """Print what was asked, the figures with their 95% intervals, the regime and the origin."""
+def print_prediction(
+    console: Console,
+    calibration: Calibration,
+    prediction: Prediction,
+    optimum: Optimum | None = None,
+) -> None:
+    """Print what was asked, the figures with their 95% intervals, the regime and the origin.
+
+    ``optimum`` is the clock of least energy, where that was asked for.
+    """
     step = prediction.step
     length = "prompt" if step.phase is Phase.PREFILL else "context"
     asked = "stock clock" if math.isinf(step.requested_mhz) else f"{step.requested_mhz:,g} MHz"
@@ -74,12 +90,27 @@ def print_prediction(console: Console, calibration: Calibration, prediction: Pre
     console.print(
         f"{prediction.regime}: 1% less clock costs {prediction.elasticity:.2f}% time", markup=False
     )
+    if optimum is not None:
+        console.print(as_text(optimum), markup=False)
     for line in prediction.outside:
         console.print(f"! extrapolated: {line}", markup=False)
-    if not prediction.outside:
+    for line in prediction.transferred:
+        console.print(f"! transferred: {line}", markup=False)
+    if not prediction.outside and not prediction.transferred:
         console.print("inside the calibrated domain")
     origin = prediction.origin
     console.print(f"{origin.kind}: {origin.source}", style="dim", markup=False)
+
+
+def as_text(optimum: Optimum) -> str:
+    """Return the clock of least energy in words."""
+    lowest = ", the lowest of them" if optimum.at_lowest else ""
+    return (
+        f"least energy of the clocks {optimum.from_mhz:,g} to {optimum.to_mhz:,g} MHz{lowest}; 95% "
+        f"interval of that clock {optimum.low_mhz:,.0f} to {optimum.high_mhz:,.0f} MHz; saves "
+        f"{optimum.saving:.1%} and takes {optimum.slowdown:.1%} longer than at the untouched "
+        f"{optimum.stock_mhz:,.0f} MHz"
+    )
 
 
 def _scaled(figure: Figure, unit: str) -> tuple[str, float]:

@@ -19,6 +19,8 @@ COMMANDS = {
     "predict": "Predict time, power and energy of one step.",
     "difficulty": "Predict which model answers which query well.",
     "transfer": "Predict a model that was not measured, from its geometry.",
+    "optimum": "Say at which clock each phase takes the least energy, beside public GPUs.",
+    "shapes": "Learn from public GPUs what clocks do below a measured range.",
 }
 
 

@@ -44,9 +44,12 @@ def plot_calibration(calibration: Calibration, path: Path) -> None:
             axis.set_ylim(bottom=0)
             axis.set_xlabel("SM clock, MHz")
         time.legend(fontsize=7)
+    beyond = (
+        "\ndotted: transferred from public GPUs" if any(c.below for c in calibration.curves) else ""
+    )
     figure.suptitle(
         f"{calibration.name}: {calibration.gpu.name}; dots {_dots(calibration)}, lines fitted, "
-        "bands 95% for a new measurement, dashed the power that the governor holds",
+        f"bands 95% for a new measurement, dashed the power that the governor holds{beyond}",
         fontsize=10,
     )
     FigureCanvasAgg(figure)
@@ -100,8 +103,11 @@ def _draw(
         (curves.power_w(work, clocks), power_w, (p_low, p_high)),
         (curves.energy_j(work, clocks), time_s * power_w, None),
     )
+    inside = clocks >= curves.measured_mhz[0]
     for axis, (line, dots, band) in zip(axes, lines, strict=True):
-        axis.plot(clocks, np.ravel(line), color=colour, linewidth=1.4, label=label)
+        drawn = np.ravel(line)
+        axis.plot(clocks[inside], drawn[inside], color=colour, linewidth=1.4, label=label)
+        axis.plot(clocks[~inside], drawn[~inside], color=colour, linewidth=1.2, linestyle=":")
         axis.plot(at_mhz, dots, "o", color=colour, markersize=3.5, alpha=0.7)
         if band is not None:
             below, above = band

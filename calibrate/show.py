@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from calibrate.below import below, describe_below, table_below
 from calibrate.walls import as_text, as_values, walls
 from model.calibration import Calibration
 from model.curves import Curves
@@ -35,6 +36,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
                 "origin": asdict(curves.origin),
                 "points": len(curves.points.sm_mhz),
                 "domain": asdict(curves.domain),
+                "measured_mhz": list(curves.measured_mhz),
                 "governor_limit_w": curves.governor_limit_w,
                 "time": _form(curves.time),
                 "power": _form(curves.power),
@@ -42,6 +44,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
             }
             for curves, found in zip(calibration.curves, walls(calibration), strict=True)
         ],
+        "transferred": describe_below(below(calibration)),
     }
 
 
@@ -60,6 +63,14 @@ def print_calibration(console: Console, calibration: Calibration, verbose: bool 
     console.print(_regimes(calibration))
     console.print("what sets the pace at the highest calibrated clock, as the size grows")
     console.print()
+    beyond = below(calibration)
+    if beyond:
+        console.print(table_below(beyond))
+        console.print(
+            "transferred: time and power of the smallest step at clocks below the measured ones, "
+            "over those at the lowest measured clock, by the shapes of public GPUs"
+        )
+        console.print()
     console.print("coefficients, each with the half-width of its 95% interval", style="italic")
     _print_coefficients(console, calibration, verbose)
     console.print()
@@ -86,7 +97,7 @@ def _errors(calibration: Calibration) -> Table:
             curves.model,
             curves.engine,
             curves.phase.value,
-            _span(curves.domain.sm_mhz),
+            _span(curves.measured_mhz),
             _span(curves.domain.batch),
             _span(_lengths(curves)),
             str(len(curves.points.sm_mhz)),

@@ -151,7 +151,12 @@ def parse(text: str, source: str) -> Calibration:
 
 
 def dump(calibration: Calibration) -> str:
-    """Return the calibration as JSON text that :func:`parse` reads back to the same value."""
+    """Return the calibration as JSON text that :func:`parse` reads back to the same value.
+
+    Files hold what was measured: curves that reach below that are cut off there.
+    """
+    measured = tuple(curves.as_measured() for curves in calibration.curves)
+    calibration = replace(calibration, curves=measured)
     return _ADAPTER.dump_json(calibration, indent=1).decode() + "\n"
 
 

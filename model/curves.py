@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike
-from pydantic import model_validator
+from pydantic import Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
 
 from model.activity import ACTIVITY_FORMS
+from model.extension import Extension, extended_sd, extended_value
 from model.fitted import FittedForm, Normals
 from model.forms import POWER_FORMS, TIME_FORMS
 from model.provenance import STRICT, Origin
@@ -80,7 +80,8 @@ class Curves:
     """Time and power of one phase of one model in one engine on one GPU.
 
     ``governor_limit_w`` is the power at which the untouched GPU was seen to hold this load, where
-    that is below its nominal power limit; None where the nominal limit holds.
+    that is below its nominal power limit; None where the nominal limit holds. ``below`` says how
+    the curves go on below the measured clocks, where ``domain`` reaches that far; files have none.
     """
 
     model: str
@@ -92,6 +93,7 @@ class Curves:
     points: Points
     governor_limit_w: float | None
     origin: Origin
+    below: InstanceOf[Extension] | None = Field(default=None, exclude=True, repr=False)
 
     @model_validator(mode="after")
     def _fitting_together(self) -> "Curves":
@@ -110,13 +112,23 @@ class Curves:
         return self
 
     @property
+    def measured_mhz(self) -> tuple[float, float]:
+        """The lowest and the highest clock that was measured."""
+        low, high = self.domain.sm_mhz
+        return (low if self.below is None else self.below.edge_mhz), high
+
+    def as_measured(self) -> "Curves":
+        """Return the curves as far as they were measured."""
+        return replace(self, domain=replace(self.domain, sm_mhz=self.measured_mhz), below=None)
+
+    @property
     def power_varies(self) -> bool:
         """Whether power depends on the step."""
         return self.power.definition.varies_with_work
 
     def time_s(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the time of each step in seconds; ``sm_mhz`` broadcasts against the work."""
-        return self.time.value(self._inputs(self.time, work, sm_mhz))
+        return self._time_value(self._inputs(self.time, work, sm_mhz))
 
     def power_w(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the mean power during each step in watts."""
@@ -128,15 +140,18 @@ class Curves:
 
         def power_w(sm_mhz: ArrayLike) -> Array:
             at = self._inputs(self.power, work, sm_mhz)
-            return self.power.value(replace(at, activity=activity))
+            return self._power_value(replace(at, activity=activity))
 
         return power_w
 
     def parts(self, work: Work, sm_mhz: ArrayLike) -> Parts | None:
-        """Return what the time of each step is made of; None where the form does not know."""
+        """Return what the time of each step is made of; None where the form does not know.
+
+        Below the measured clocks that is what it is made of at the lowest of them.
+        """
         if self.time.definition.parts is None:
             return None
-        at = self._inputs(self.time, work, sm_mhz)
+        at = self._inputs(self.time, work, np.maximum(sm_mhz, self.measured_mhz[0]))
         return self.time.definition.parts(tuple(self.time.theta), at)
 
     def energy_j(self, work: Work, sm_mhz: ArrayLike) -> Array:
@@ -145,23 +160,27 @@ class Curves:
 
     def time_relative_sd(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the standard deviation of log time of a newly measured step."""
-        return _new_sd(self.time, self._inputs(self.time, work, sm_mhz))
+        at = self._inputs(self.time, work, sm_mhz)
+        return np.asarray(np.hypot(self._time_sd(at), self.time.residual_sd))
 
     def power_relative_sd(self, work: Work, sm_mhz: ArrayLike) -> Array:
         """Return the standard deviation of log power of a newly measured step."""
-        return _new_sd(self.power, self._power_inputs(work, sm_mhz))
+        at = self._power_inputs(work, sm_mhz)
+        return np.asarray(np.hypot(self._power_sd(at), self.power.residual_sd))
 
     def time_interval_s(
         self, work: Work, sm_mhz: ArrayLike, level: float = 0.95
     ) -> tuple[Array, Array]:
         """Return the prediction interval of a newly measured step time, (low, high) in seconds."""
-        return _interval(self.time, self._inputs(self.time, work, sm_mhz), level)
+        value, sd = self.time_s(work, sm_mhz), self.time_relative_sd(work, sm_mhz)
+        return _interval(value, self.time.reach(level) * sd)
 
     def power_interval_w(
         self, work: Work, sm_mhz: ArrayLike, level: float = 0.95
     ) -> tuple[Array, Array]:
         """Return the prediction interval of a newly measured power, (low, high) in watts."""
-        return _interval(self.power, self._power_inputs(work, sm_mhz), level)
+        value, sd = self.power_w(work, sm_mhz), self.power_relative_sd(work, sm_mhz)
+        return _interval(value, self.power.reach(level) * sd)
 
     def require_clock(self, sm_mhz: ArrayLike) -> None:
         """Raise :class:`OutOfRange` unless every clock lies inside the calibrated domain."""
@@ -187,7 +206,32 @@ class Curves:
 
     def drawn(self, normal: Normals) -> "Curves":
         """Return the curves with coefficients drawn from their covariance."""
-        return replace(self, time=self.time.drawn(normal), power=self.power.drawn(normal))
+        return replace(
+            self,
+            time=self.time.drawn(normal),
+            power=self.power.drawn(normal),
+            below=None if self.below is None else self.below.drawn(self.phase, normal),
+        )
+
+    def _time_value(self, at: Inputs) -> Array:
+        if self.below is None:
+            return self.time.value(at)
+        return extended_value(self.time, at, self.below.edge_mhz, self.below.time)
+
+    def _power_value(self, at: Inputs) -> Array:
+        if self.below is None:
+            return self.power.value(at)
+        return extended_value(self.power, at, self.below.edge_mhz, self.below.power)
+
+    def _time_sd(self, at: Inputs) -> Array:
+        if self.below is None:
+            return self.time.relative_sd(at)
+        return extended_sd(self.time, at, self.below.edge_mhz, self.below.time)
+
+    def _power_sd(self, at: Inputs) -> Array:
+        if self.below is None:
+            return self.power.relative_sd(at)
+        return extended_sd(self.power, at, self.below.edge_mhz, self.below.power)
 
     def _inputs(self, form: FittedForm, work: Work, sm_mhz: ArrayLike) -> Inputs:
         clock = np.asarray(sm_mhz, dtype=np.float64) / form.reference_mhz
@@ -200,11 +244,5 @@ class Curves:
         return self.time.activity(work) if self.power.definition.needs_activity else None
 
 
-def _new_sd(form: FittedForm, at: Inputs) -> Array:
-    return np.asarray(np.hypot(form.relative_sd(at), form.residual_sd))
-
-
-def _interval(form: FittedForm, at: Inputs, level: float) -> tuple[Array, Array]:
-    value, sd = form.value(at), _new_sd(form, at)
-    reach = float(scipy.special.stdtrit(form.degrees_of_freedom, 0.5 + level / 2))
-    return value * np.exp(-reach * sd), value * np.exp(reach * sd)
+def _interval(value: Array, reach: Array) -> tuple[Array, Array]:
+    return value * np.exp(-reach), value * np.exp(reach)

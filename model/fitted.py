@@ -125,8 +125,11 @@ class FittedForm:
 
     def half_widths(self, level: float = 0.95) -> Array:
         """Return the half-width of each coefficient's interval, shape (p,); 0 on a bound."""
-        reach = float(scipy.special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
-        return np.asarray(reach * np.sqrt(np.diag(self.covariance_matrix)))
+        return np.asarray(self.reach(level) * np.sqrt(np.diag(self.covariance_matrix)))
+
+    def reach(self, level: float = 0.95) -> float:
+        """Return how many standard errors the half of an interval spans."""
+        return float(scipy.special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
 
     def activity(self, work: Work) -> Activity:
         """Return what keeps the GPU busy, by a form that knows the parts of a time."""

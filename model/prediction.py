@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy
 
+from model.beyond import LOWEST_SHARE, reaching
 from model.calibration import Calibration
 from model.curves import Curves
 from model.gpu import Gpu
+from model.optimum import Optimum, draws_of, least_energy
 from model.provenance import Origin
 from model.regimes import Regime, elasticity, regimes
 from model.work import Array, Phase, Work
@@ -63,6 +65,8 @@ class Prediction:
         regime: which wall the step hits.
         elasticity: percent of time lost per percent of clock.
         outside: what lies outside the calibrated domain, one sentence each; empty inside.
+        transferred: the same of a clock below the measured ones, where public GPUs say how the
+            curves go on (docs/fits.md).
         origin: where the curves come from.
     """
 
@@ -75,11 +79,15 @@ class Prediction:
     regime: Regime
     elasticity: float
     outside: tuple[str, ...]
+    transferred: tuple[str, ...]
     origin: Origin
 
 
 def predict(calibration: Calibration, step: Step) -> Prediction:
-    """Predict ``step``; beyond the calibrated domain the forms extrapolate, and it is said.
+    """Predict ``step``; what lies outside the calibrated domain is said.
+
+    Below the measured clocks the curves go on as those of public GPUs do; elsewhere outside the
+    domain the forms extrapolate.
 
     Where the power cap holds the clock down, the power is the cap's, and what is not known of the
     power curve becomes uncertainty of the clock and through it of time.
@@ -94,10 +102,9 @@ def predict(calibration: Calibration, step: Step) -> Prediction:
     _require_possible(step, calibration.gpu)
     if not curves.time.definition.varies_with_work:
         curves.require_batch(step.batch)
-    make = Work.prefill if step.phase is Phase.PREFILL else Work.decode
-    work = make([step.batch], [step.tokens])
+    work = _work(step)
     asked = min(step.requested_mhz, _highest_mhz(curves, step))
-    wide = _reaching(curves, asked)
+    wide = reaching(curves, asked)
     clock = calibration.gpu.settle([asked], wide, work)
     held = float(clock[0])
     capped = held < asked - 1e-3
@@ -124,8 +131,28 @@ def predict(calibration: Calibration, step: Step) -> Prediction:
         regime=Regime(regimes(wide, calibration.gpu, work, asked)[0]),
         elasticity=moves,
         outside=tuple(_outside(curves, step, held)),
+        transferred=tuple(_transferred(curves, held)),
         origin=curves.origin,
     )
+
+
+def best_step(calibration: Calibration, step: Step) -> tuple[Step, Optimum]:
+    """Return ``step`` at the clock of least energy in its curves' range, and how sure that is.
+
+    Raises:
+        BadCalibration, BadOption, OutOfRange: see :func:`predict`.
+    """
+    curves = calibration.curves_of(step.model, step.phase, step.engine)
+    _require_possible(step, calibration.gpu)
+    if not curves.time.definition.varies_with_work:
+        curves.require_batch(step.batch)
+    optimum = least_energy(curves, draws_of(curves), calibration.gpu, _work(step))
+    return replace(step, requested_mhz=optimum.sm_mhz), optimum
+
+
+def _work(step: Step) -> Work:
+    make = Work.prefill if step.phase is Phase.PREFILL else Work.decode
+    return make([step.batch], [step.tokens])
 
 
 def _require_possible(step: Step, gpu: Gpu) -> None:
@@ -149,13 +176,6 @@ def _highest_mhz(curves: Curves, step: Step) -> float:
     return np.inf if np.isfinite(step.requested_mhz) else curves.domain.sm_mhz[1]
 
 
-def _reaching(curves: Curves, sm_mhz: float) -> Curves:
-    """Return the curves with a domain that reaches to ``sm_mhz``: they extrapolate."""
-    low, high = curves.domain.sm_mhz
-    span = (min(low, sm_mhz), max(high, sm_mhz))
-    return replace(curves, domain=replace(curves.domain, sm_mhz=span))
-
-
 def _power_elasticity(curves: Curves, work: Work, sm_mhz: Array) -> float:
     power_w = curves.power_of(work)
     rise = np.log(power_w(sm_mhz * 1.001)) - np.log(power_w(sm_mhz * 0.999))
@@ -167,14 +187,30 @@ def _outside(curves: Curves, step: Step, held_mhz: float) -> list[str]:
     length, span = "prompt", domain.prompt_tokens
     if step.phase is Phase.DECODE:
         length, span = "context", domain.context_tokens
-    checked = [("clock", held_mhz, domain.sm_mhz, " MHz"), ("batch", step.batch, domain.batch, "")]
+    checked = [("batch", step.batch, domain.batch, "")]
+    if not _transferred(curves, held_mhz):
+        checked.insert(0, ("clock", held_mhz, curves.measured_mhz, " MHz"))
     if span is not None:
         checked.append((length, step.tokens, span, " tokens"))
     return [
         f"{name} {value:g}{unit} is outside the measured {low:g} to {high:g}{unit}"
         for name, value, (low, high), unit in checked
-        if not low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
+        if not low * (1 - _ROUNDING) <= value <= high * (1 + _ROUNDING)
     ]
+
+
+def _transferred(curves: Curves, held_mhz: float) -> list[str]:
+    low, high = curves.measured_mhz
+    lowest = LOWEST_SHARE * curves.time.reference_mhz
+    if not lowest * (1 - _ROUNDING) <= held_mhz < low * (1 - _ROUNDING):
+        return []
+    return [
+        f"clock {held_mhz:g} MHz is below the measured {low:g} to {high:g} MHz: there the curves "
+        "go on as those of public GPUs do"
+    ]
+
+
+_ROUNDING = 1e-9
 
 
 def _figure(value: float, relative_sd: float, degrees_of_freedom: int) -> Figure:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.affine import prices_of
 from model.pricing import Step, StepPrices
+from model.step_prices import prices_of
 from model.work import Array, Phase, Work
 from phasewatt.errors import OutOfRange
 from policies.governor import Setting, best_clock_mhz

@@ -29,7 +29,7 @@ def learned_threshold(
     The promise is that the mean quality of the mixture (large where score > threshold) is at least
     ``min_quality`` times the large model's mean. With probability ``confidence`` over calibration
     queries drawn from the same population, in random order, it holds there. -inf, everything to
-    the large model, needs no proof.
+    the large model, needs no proof; a score of inf is always the large model's.
 
     Args:
         score: what the threshold cuts, higher for the large model, shape (n,).
@@ -42,7 +42,8 @@ def learned_threshold(
     if score.size == 0:
         return chosen
     shares = np.linspace(0, 1, LEVELS)
-    for threshold in np.unique(np.quantile(score, shares, method="lower")):
+    levels = np.unique(np.quantile(score, shares, method="lower"))
+    for threshold in levels[np.isfinite(levels)]:
         kept = np.where(score > threshold, large, small)
         if not exceeds_zero(kept - min_quality * large, -min_quality, 1.0, 1 - confidence):
             break
@@ -59,12 +60,12 @@ def exceeds_zero(values: Array, low: float, high: float, alpha: float) -> bool:
 
     Args:
         values: in the order in which they are bet on, shape (n,).
-        low: the least possible value.
+        low: the least possible value; where that is 0 or more there is nothing to prove.
         high: the greatest possible value.
         alpha: probability of a wrong yes.
     """
     if values.size == 0 or low >= 0:
-        return bool(values.size and low > 0)
+        return values.size > 0
     x = (values - low) / (high - low)
     mean_at_most = -low / (high - low)
     stake = _stakes(x, alpha)

@@ -90,7 +90,7 @@ class Random:
             chance[0] += 1 - self.large
             chance[-1] += self.large
         rng = np.random.default_rng([sight.seed, sight.queries])
-        return Choice.once(rng.choice(chance.size, size=sight.queries, p=chance).astype(np.int64))
+        return Choice.once(rng.choice(chance.size, size=sight.queries, p=chance / chance.sum()))
 
 
 def make_selection(text: str) -> Selection:

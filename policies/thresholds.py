@@ -103,8 +103,8 @@ class Cut:
             given.policy,
             None if learned else given.number("threshold"),
             given.number("min-quality", 0, 1) if learned else None,
-            given.number("confidence", 0, 1, CONFIDENCE),
-            given.number("split", 0, 1, SPLIT),
+            given.number("confidence", 0.5, 0.9999, CONFIDENCE),
+            given.number("split", 0.01, 0.99, SPLIT),
         )
 
     def apply(self, score: Array, sight: Sight, small: int, large: int) -> "Answered":

@@ -14,7 +14,7 @@ from policies import Looking
 from simulate.availability import SLEEP_SHARE, START_UP_S, WAKE_S
 from simulate.batching import LINK_GB_PER_S, Continuous, Disaggregated
 from simulate.groups import Group, PreparedFleet
-from simulate.meter import SERVING
+from simulate.meter import SERVING, State
 from simulate.outcome import Outcome
 from simulate.prepare import Prepared
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
@@ -46,6 +46,7 @@ def warnings_of(
             "leave that out with --window"
         )
     for outcome, fleet in zip(outcomes, fleets, strict=True):
+        yield from _transferred(outcome, fleet)
         yield from _batches(outcome, fleet)
     for outcome in outcomes:
         for group in saturated_groups(outcome, scenario):
@@ -116,6 +117,35 @@ def _extrapolations(trace: Trace, run: Prepared) -> Iterator[str]:
                 f"extrapolated: {share:.0%} of decodes reach contexts beyond the "
                 f"{_range(contexts)} tokens at which {run.model} was measured"
             )
+
+
+def _transferred(outcome: Outcome, fleet: PreparedFleet) -> Iterator[str]:
+    intervals = outcome.replayed.intervals
+    group = outcome.group_of_replica[intervals.replica]
+    for index, run in enumerate(fleet.groups):
+        below = np.zeros(group.size, dtype=np.bool_)
+        edges = []
+        for phase, states in _STATES_OF.items():
+            lowest_mhz = run.curves[phase].measured_mhz[0]
+            here = (group == index) & (intervals.sm_mhz < lowest_mhz - _CLOCK_MHZ)
+            here &= np.isin(intervals.state, states)
+            if np.any(here):
+                below |= here
+                edges.append(f"{lowest_mhz:,.0f} MHz in {phase}")
+        if edges:
+            share = float(intervals.energy_j[below].sum() / intervals.energy_j.sum())
+            yield (
+                f"transferred: under {outcome.policy}, {share:.0%} of energy was drawn at clocks "
+                f"below those at which {run.model} was measured (from {', '.join(edges)}): there "
+                "curves go on as those of public GPUs do"
+            )
+
+
+_STATES_OF = {Phase.PREFILL: [State.PREFILL, State.MIXED], Phase.DECODE: [State.DECODE]}
+"""Steps of both phases ask for prefill's clock."""
+
+_CLOCK_MHZ = 0.5
+"""Clocks this near are one: runs of steps have their mean."""
 
 
 def _of_gpu(group: Group, scenario: Scenario) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.beyond import beyond_measured
 from model.calibration import Calibration
 from model.calibration import load as load_calibration
 from model.tensor_parallel import tensor_parallel
@@ -76,6 +77,7 @@ def groups_of(scenario: Scenario, calibration: Calibration) -> tuple[Group, ...]
         BadOption: a group is not written as it should be, or twice.
         BadCalibration: a group's calibration does not exist.
     """
+    calibration = in_reach(calibration, scenario)
     if not scenario.groups:
         joined = tensor_parallel(calibration, scenario.tensor_parallel, scenario.links)
         return (Group("", "", joined, scenario, None),)
@@ -90,6 +92,11 @@ def groups_of(scenario: Scenario, calibration: Calibration) -> tuple[Group, ...]
         if names.count(name) > 1:
             raise BadOption(f"--group: found {name!r} twice; expected another name for each")
     return tuple(groups)
+
+
+def in_reach(calibration: Calibration, scenario: Scenario) -> Calibration:
+    """Return ``calibration`` with the clocks that ``scenario`` lets policies use."""
+    return beyond_measured(calibration) if scenario.beyond_measured else calibration
 
 
 def sizes_of(
@@ -315,7 +322,7 @@ def _group(text: str, scenario: Scenario, loaded: dict[str, Calibration]) -> Gro
     file = found["calibration"] or ""
     source = f"{file} x {gpus}"
     if file not in loaded:
-        loaded[file] = load_calibration(file)
+        loaded[file] = in_reach(load_calibration(file), scenario)
     if source not in loaded:
         loaded[source] = tensor_parallel(loaded[file], gpus, scenario.links)
     batching = scenario.batching

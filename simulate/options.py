@@ -220,6 +220,11 @@ _FLEET: tuple[Option, ...] = (
         metavar="X",
         help="How much phase-aware may slow each phase.",
     ),
+    click.option(
+        "--beyond-measured",
+        is_flag=True,
+        help="Let policies use clocks below the measured ones, where curves are transferred.",
+    ),
     click.option("--slo", metavar="LIMITS", help="Such as ttft=1s,tpot=50ms,e2e=30s."),
     click.option(
         "--quality-from",
@@ -330,6 +335,7 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         min_dwell_s=_span_s("--min-dwell", given["min_dwell"]),
         idle_power_w=given["idle_power_w"],
         max_slowdown=given["max_slowdown"],
+        beyond_measured=given["beyond_measured"],
         slo=None if given["slo"] is None else parse_slo(given["slo"]),
         quality_from=given["quality_from"],
         quality_of=given["quality_of"],

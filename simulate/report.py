@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from model.beyond import is_transferred
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
@@ -122,6 +123,8 @@ def _ready(prepared: Prepared) -> dict[str, Any]:
             phase.value: {
                 "asked_mhz": _finite(prepared.asked_mhz[phase]),
                 "held_mhz": prepared.held_mhz[phase],
+                "measured_mhz": list(prepared.curves[phase].measured_mhz),
+                "transferred": is_transferred(prepared.curves[phase], prepared.held_mhz[phase]),
                 "time_form": prepared.curves[phase].time.form,
                 "time_holdout_mape": prepared.curves[phase].time.errors.holdout_mape,
                 "power_form": prepared.curves[phase].power.form,

@@ -58,6 +58,8 @@ class Scenario:
         min_dwell_s: how long a clock is kept at least.
         idle_power_w: overrides the calibration's idle power; then labelled assumed.
         max_slowdown: what phase-aware may cost each phase, as a fraction of its time.
+        beyond_measured: whether policies may use clocks below the measured ones, where curves are
+            transferred from public GPUs.
         slo: objectives to report attainment of.
         warm_up: what of the begin of the run is left out of all figures.
         by: what the run is broken down by.
@@ -91,6 +93,7 @@ class Scenario:
     min_dwell_s: float = 0.0
     idle_power_w: float | None = None
     max_slowdown: float = 0.1
+    beyond_measured: bool = False
     slo: Slo | None = None
     warm_up: WarmUp = field(default_factory=WarmUp)
     by: tuple[By, ...] = ()

@@ -11,10 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from model.affine import prices_of
 from model.curves import Curves
 from model.gpu import Gpu
 from model.pricing import StepPrices
+from model.step_prices import prices_of
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
 from policies import Governor, Looking, PhaseClocks, governor_of

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.beyond import is_transferred
 from model.calibration import Calibration
 from model.work import Array, Phase
 from phasewatt.errors import BadOption
@@ -18,6 +19,7 @@ from simulate.coverage import is_saturated, warnings_of
 from simulate.groups import (
     PreparedFleet,
     groups_of,
+    in_reach,
     models_of,
     prepare_fleet,
     run_fleet,
@@ -58,7 +60,8 @@ class Cell:
     """What one pair of clocks, or one policy, comes to.
 
     ``asked_mhz`` and ``held_mhz`` are the clocks of the phases' typical steps; ``saturated`` says
-    that queues still grew at the end, so that latencies depend on the length of the trace.
+    that queues still grew at the end, so that latencies depend on the length of the trace;
+    ``transferred`` that a clock lies below the measured ones.
     """
 
     policy: str
@@ -66,6 +69,7 @@ class Cell:
     held_mhz: dict[Phase, float]
     metrics: Metrics
     saturated: bool
+    transferred: bool
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def clock_grid(
         ("--prefill-mhz", prefill, Phase.PREFILL),
         ("--decode-mhz", decode, Phase.DECODE),
     ):
-        curves = calibration.curves_of(model, phase, scenario.engine)
+        curves = in_reach(calibration, scenario).curves_of(model, phase, scenario.engine)
         if text is None:
             all_mhz = calibration.gpu.clocks_mhz(curves)
             which = np.linspace(0, all_mhz.size - 1, CLOCKS_PER_PHASE).round().astype(int)
@@ -187,7 +191,10 @@ def sweep_clocks(
         marks=tuple(marks),
         latency=latency,
         front=tuple(pareto(*(costs(cells, latency))).tolist()),
-        warnings=tuple(warnings_of(trace, groups, scenario, outcomes, marked)),
+        warnings=(
+            *_transferred(cells),
+            *warnings_of(trace, groups, scenario, outcomes, marked),
+        ),
     )
 
 
@@ -218,4 +225,17 @@ def pareto(first: Array, second: Array) -> NDArray[np.int64]:
 
 def _cell(fleet: PreparedFleet, metrics: Metrics, saturated: bool) -> Cell:
     ready = fleet.groups[0]
-    return Cell(fleet.policy, dict(ready.asked_mhz), dict(ready.held_mhz), metrics, saturated)
+    held_mhz = dict(ready.held_mhz)
+    transferred = any(is_transferred(ready.curves[p], mhz) for p, mhz in held_mhz.items())
+    return Cell(fleet.policy, dict(ready.asked_mhz), held_mhz, metrics, saturated, transferred)
+
+
+def _transferred(cells: list[Cell]) -> list[str]:
+    """Return one sentence on pairs of clocks below the measured ones, or none."""
+    below = sum(cell.transferred for cell in cells)
+    if not below:
+        return []
+    return [
+        f"transferred: {below} of {len(cells)} pairs have a clock below the measured ones: there "
+        "curves go on as those of public GPUs do"
+    ]

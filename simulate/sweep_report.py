@@ -104,6 +104,7 @@ def sweep_table(swept: Sweep) -> pa.Table:
             },
             "utilisation": cell.metrics.utilisation,
             "saturated": cell.saturated,
+            "transferred": cell.transferred,
             "pareto": index in front,
         }
         for index, cell in enumerate(swept.cells)
@@ -205,7 +206,8 @@ def _figures(cell: Cell) -> tuple[str, ...]:
 
 
 def _remark(cell: Cell) -> str:
-    return "saturated" if cell.saturated else ""
+    remarks = {"saturated": cell.saturated, "transferred": cell.transferred}
+    return ", ".join(remark for remark, holds in remarks.items() if holds)
 
 
 def _document(cell: Cell) -> dict[str, Any]:
@@ -217,5 +219,6 @@ def _document(cell: Cell) -> dict[str, Any]:
         },
         "held_mhz": {phase.value: mhz for phase, mhz in cell.held_mhz.items()},
         "saturated": cell.saturated,
+        "transferred": cell.transferred,
         "metrics": asdict(cell.metrics),
     }

@@ -17,6 +17,11 @@ _entities = click.option(
     show_default=True,
     help="Who finds named entities in a table's text; spacy needs the extra nlp.",
 )
+_embed = click.option(
+    "--embed",
+    is_flag=True,
+    help="Add sentence embeddings to a table's text; needs the extra embed.",
+)
 _models = click.option("--models", help="Only these models of the table, comma-separated.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines.")
 
@@ -32,6 +37,7 @@ def command() -> None:
 @click.option("--with-task", is_flag=True, help="Make the query's task a feature.")
 @_models
 @_entities
+@_embed
 @click.option("--name", help="What the predictor is called.  [default: the table's name]")
 @click.option("--source", default="", help="Where the outcomes come from; kept in the file.")
 def train_command(
@@ -40,6 +46,7 @@ def train_command(
     with_task: bool,
     models: str | None,
     entities: str,
+    embed: bool,
     name: str | None,
     source: str,
 ) -> None:
@@ -47,11 +54,13 @@ def train_command(
 
     A name that ends in .gz is compressed.
     """
+    from calibrate.difficulty.embeddings import extractor_of, features_for
     from model.difficulty.predictor_file import dump_predictor, packed
     from model.difficulty.table import read_table
     from model.difficulty.training import Recipe, train
 
-    outcomes = read_table(table, _ENTITIES[entities])
+    extractor = extractor_of(_ENTITIES[entities], embed=embed)
+    outcomes = read_table(table, extractor, features_for)
     recipe = Recipe(with_task=with_task)
     chosen = None if models is None else models.split(",")
     with (
@@ -69,7 +78,7 @@ def train_command(
         content = dump_predictor(learned)
         temporary.write_bytes(packed(content) if output.suffix == ".gz" else content)
     note(
-        f"wrote {output}: {len(learned.models)} models and {len(learned.gains)} pairs, from "
+        f"wrote {output}: {len(learned.models)} models, {len(learned.gains)} gains, from "
         f"{learned.rows:,} queries, features {learned.extractor}"
     )
 
@@ -79,7 +88,13 @@ def train_command(
 @click.option("--pair", "pairs", multiple=True, help="SMALL:LARGE to route between; repeatable.")
 @_models
 @_entities
-@click.option("--labels", type=click.IntRange(min=0), default=0, help="Also train on so few.")
+@_embed
+@click.option(
+    "--labels",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Also train on so few rows, for the first pair, and judge all others.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the routing curves (PNG).")
 @click.option(
@@ -91,6 +106,7 @@ def eval_command(
     pairs: tuple[str, ...],
     models: str | None,
     entities: str,
+    embed: bool,
     labels: int,
     seed: int,
     plot: Path | None,
@@ -103,6 +119,7 @@ def eval_command(
     whose results are kept (`cascades`, whose queries may not be passed on, `routellm`, `boolq`).
     Several are set side by side. Without TABLE, the names are listed.
     """
+    from calibrate.difficulty.embeddings import extractor_of
     from calibrate.difficulty.report import print_comparison, print_study
     from calibrate.difficulty.results import results_of, shipped_results
 
@@ -112,11 +129,10 @@ def eval_command(
         return
     if len(tables) > 1 and (output is not None or plot is not None):
         raise BadOption("-o and --plot go with one table")
+    extractor = extractor_of(_ENTITIES[entities], embed=embed)
     split = [_pair(pair) for pair in pairs]
     chosen = None if models is None else models.split(",")
-    studies = [
-        results_of(table, _ENTITIES[entities], split, chosen, labels, seed) for table in tables
-    ]
+    studies = [results_of(table, extractor, split, chosen, labels, seed) for table in tables]
     study = studies[0]
     if output is not None:
         from calibrate.difficulty.results import dump_results

@@ -5,6 +5,9 @@ import click
 from phasewatt.console import out, print_json
 from phasewatt.errors import BadOption
 
+BEST = "best"
+"""Asks for the clock of least energy."""
+
 
 @click.command("predict")
 @click.argument("calibration")
@@ -20,7 +23,12 @@ from phasewatt.errors import BadOption
     "--sm-mhz",
     default="stock",
     show_default=True,
-    help="SM clock in MHz, or stock for the untouched governor.",
+    help="SM clock in MHz, stock for the untouched governor, or best for that of least energy.",
+)
+@click.option(
+    "--beyond-measured",
+    is_flag=True,
+    help="Let best, and the power limit, choose clocks below the measured ones too.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines.")
 def command(
@@ -32,6 +40,7 @@ def command(
     prompt: float | None,
     context: float | None,
     sm_mhz: str,
+    beyond_measured: bool,
     as_json: bool,
 ) -> None:
     """Predict one step from CALIBRATION (a file or a name).
@@ -39,11 +48,14 @@ def command(
     Intervals are 95% intervals of what a new measurement would show.
     """
     from calibrate.answer import describe, print_prediction
+    from model.beyond import beyond_measured as reach_beyond
     from model.calibration import load
-    from model.prediction import Step, predict
+    from model.prediction import Step, best_step, predict
     from model.work import Phase
 
     loaded = load(calibration)
+    if beyond_measured:
+        loaded = reach_beyond(loaded)
     step = Step(
         model=loaded.models[0] if model is None else model,
         engine=engine,
@@ -52,11 +64,14 @@ def command(
         tokens=_tokens(phase, prompt, context),
         requested_mhz=_requested_mhz(sm_mhz),
     )
+    optimum = None
+    if sm_mhz == BEST:
+        step, optimum = best_step(loaded, step)
     prediction = predict(loaded, step)
     if as_json:
-        print_json(describe(loaded, prediction))
+        print_json(describe(loaded, prediction, optimum))
     else:
-        print_prediction(out(), loaded, prediction)
+        print_prediction(out(), loaded, prediction, optimum)
 
 
 def _tokens(phase: str, prompt: float | None, context: float | None) -> float:
@@ -73,12 +88,12 @@ def _tokens(phase: str, prompt: float | None, context: float | None) -> float:
 def _requested_mhz(text: str) -> float:
     from model.prediction import STOCK_MHZ
 
-    if text == "stock":
+    if text in ("stock", BEST):
         return STOCK_MHZ
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise BadOption(f"--sm-mhz: found {text!r}; expected a clock in MHz, or stock")
+        raise BadOption(f"--sm-mhz: found {text!r}; expected a clock in MHz, stock or best")
     return value

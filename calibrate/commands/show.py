@@ -13,14 +13,24 @@ from phasewatt.files import whole_file
 @click.option(
     "--plot", type=click.Path(path_type=Path), help="Draw the curves with their points (PNG)."
 )
+@click.option(
+    "--beyond-measured",
+    is_flag=True,
+    help="Add what the curves say below their measured clocks, by the shapes of public GPUs.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Add the forms tried and residual tests.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines.")
-def command(calibration: str, plot: Path | None, verbose: bool, as_json: bool) -> None:
+def command(
+    calibration: str, plot: Path | None, beyond_measured: bool, verbose: bool, as_json: bool
+) -> None:
     """Print the domain, errors, coefficients and provenance of CALIBRATION (a file or a name)."""
     from calibrate.show import describe, print_calibration
+    from model.beyond import beyond_measured as reach_beyond
     from model.calibration import load
 
     loaded = load(calibration)
+    if beyond_measured:
+        loaded = reach_beyond(loaded)
     if plot is not None:
         from calibrate.plots import plot_calibration
 

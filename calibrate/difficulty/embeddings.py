@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from model.difficulty.features import Features, features_of
+from model.difficulty.features import Features, extractor_name, features_of
 from phasewatt.errors import BadPredictor
 
 MINILM = "minilm-l6-v2"
 _SUFFIX = f"+{MINILM}"
+
+
+def extractor_of(entities: str, *, embed: bool) -> str:
+    """Return the name of the light features, with ``entities`` and perhaps embeddings."""
+    return extractor_name(entities) + (_SUFFIX if embed else "")
 
 
 def features_for(texts: Sequence[str], extractor: str) -> Features:

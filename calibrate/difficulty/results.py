@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from calibrate.difficulty.embeddings import features_for
 from model.difficulty.study import Plan, neighbours, parse_results, rounds, study
 from model.difficulty.table import read_table
 from phasewatt.console import progress
@@ -22,7 +23,7 @@ _DIGITS = 6
 
 def results_of(
     table: str,
-    entities: str,
+    extractor: str,
     pairs: Sequence[tuple[str, str]],
     models: Sequence[str] | None,
     labels: int,
@@ -44,7 +45,7 @@ def results_of(
                 "go with a table"
             )
         return kept
-    outcomes = read_table(Path(table), entities)
+    outcomes = read_table(Path(table), extractor, features_for)
     if models is not None:
         outcomes = outcomes.of_models(models)
     chosen = tuple(pairs) or neighbours(outcomes)

@@ -35,7 +35,8 @@ class Novelty:
 def novelty_of(scaled: NDArray[np.float64], held_out: NDArray[np.bool_]) -> Novelty:
     """Learn centre and covariance on the other rows and the limit on the rows ``held_out``.
 
-    Rows like those held out are flagged in at most :data:`SHARE` of cases (split conformal).
+    Rows like those held out are flagged in at most :data:`SHARE` of cases (split conformal), or, of
+    fewer than 99 held out, as rarely as their number tells.
     """
     learned = scaled[~held_out]
     centre = learned.mean(axis=0)

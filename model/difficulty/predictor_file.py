@@ -112,6 +112,9 @@ def parse_predictor(content: bytes, source: str) -> DifficultyPredictor:
         pool = from_document(document.pool)
     except ValueError as error:
         raise BadPredictor(f"{source}: its trees are not XGBoost's JSON: {error}") from None
+    _require_sizes(
+        document, [pool, *(h.booster for h in heads), *(g.booster for g in gains)], source
+    )
     return DifficultyPredictor(
         name=document.name,
         design=document.design,
@@ -150,6 +153,27 @@ def dump_predictor(predictor: DifficultyPredictor) -> bytes:
 def packed(content: bytes) -> bytes:
     """Return ``content`` gzipped, the same bytes for the same content."""
     return gzip.compress(content, mtime=0)
+
+
+def _require_sizes(document: _Document, boosters: list[Any], source: str) -> None:
+    design = document.design
+    k = len(design.names)
+    words = 0 if design.vocabulary is None else len(design.vocabulary.buckets)
+    lines, said = 1 + len(design.column_of_line()), 1 + len(design.tasks) + words
+    found = {
+        "design.centre": (len(design.centre), k),
+        "design.scale": (len(design.scale), k),
+        "novelty.centre": (len(document.novelty.centre), k),
+        "novelty.whitening": (len(document.novelty.whitening), k),
+    }
+    for number, head in enumerate(document.heads):
+        found[f"heads.{number}.line"] = len(head.line), lines
+        found[f"heads.{number}.words"] = len(head.words), said if words else 0
+    for number, booster in enumerate(boosters):
+        found[f"trees {number}"] = booster.num_features(), len(design.columns)
+    for field, (size, expected) in found.items():
+        if size != expected:
+            raise BadPredictor(f"{source}: field {field}: {size} numbers; expected {expected}")
 
 
 def _json(content: bytes, source: str) -> Any:

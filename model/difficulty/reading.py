@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,]\d+)*")
-_SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|\n+")
+_SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++(?=\s|$)|\n+")
 _OPTION = re.compile(r"^[ \t]*\(?([A-Z])[.:)][ \t]*(.*)$", re.MULTILINE)
-_ENDING = re.compile(r"\s*(?:\n(?:Answer|Step-By-Step Reasoning):|\nChoices:)\s*\Z", re.IGNORECASE)
-_CHOICES = re.compile(r"\n\s*(?:Choices|Options):[ \t]*\n", re.IGNORECASE)
+_ENDING = re.compile(r"\n(?:Answer|Step-By-Step Reasoning|Choices):\s*\Z", re.IGNORECASE)
+_CHOICES = re.compile(r"^[ \t]*(?:Choices|Options):[ \t]*\n", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,12 @@ class Reading:
 
 def read(text: str) -> Reading:
     """Take ``text`` apart; a closing "Answer:" is not part of the question."""
-    text = _ENDING.sub("", _CHOICES.sub("\n", text.strip()))
+    text = text.strip()
+    heading = _CHOICES.search(text)
+    if heading is not None:
+        before = text[: heading.start()].rstrip("\n")
+        text = before + "\n" + text[heading.end() :]
+    text = _ENDING.sub("", text).rstrip()
     stem, options = _options(text)
     stem_words = tuple(_WORD.findall(stem))
     option_words = [word for option in options for word in _WORD.findall(option)]

@@ -13,15 +13,14 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.difficulty.entities import CAPITALS
-from model.difficulty.features import Features, extractor_name, features_of
+from model.difficulty.features import DEFAULT, Features, features_of
 from phasewatt.errors import BadPredictor
 
 RIGHT, CONFIDENCE, FEATURE = "right:", "confidence:", "feature:"
@@ -75,8 +74,12 @@ class OutcomeTable:
         )
 
 
-def read_table(path: Path, entities: str = CAPITALS) -> OutcomeTable:
-    """Read a table; where it holds text, its features are made with ``entities``.
+def read_table(
+    path: Path,
+    extractor: str = DEFAULT,
+    make: Callable[[Sequence[str], str], Features] = features_of,
+) -> OutcomeTable:
+    """Read a table; where it holds text, ``make`` makes its features as ``extractor`` names them.
 
     Raises:
         BadPredictor: the file cannot be read, or a line or column is not as the format says.
@@ -100,7 +103,7 @@ def read_table(path: Path, entities: str = CAPITALS) -> OutcomeTable:
     return OutcomeTable(
         ids=ids,
         tasks=np.array([row[at["task"]] for row in rows]) if "task" in at else None,
-        features=_features(path, at, rows, entities),
+        features=_features(path, at, rows, extractor, make),
         models=models,
         outcomes=_numbers(path, at, rows, [f"{RIGHT}{model}" for model in models], (0.0, 1.0)),
         confidences=(
@@ -151,13 +154,19 @@ def _require_own_ids(path: Path, ids: NDArray[np.str_]) -> None:
     del first
 
 
-def _features(path: Path, at: dict[str, int], rows: list[list[str]], entities: str) -> Features:
+def _features(
+    path: Path,
+    at: dict[str, int],
+    rows: list[list[str]],
+    extractor: str,
+    make: Callable[[Sequence[str], str], Features],
+) -> Features:
     if "text" in at:
         texts = [row[at["text"]] for row in rows]
         for line, text in enumerate(texts, start=2):
             if not text.strip():
                 raise BadPredictor(f"{path}: line {line}: text is missing")
-        return features_of(texts, extractor_name(entities))
+        return make(texts, extractor)
     names = [name for name in at if name.startswith(FEATURE)]
     extractors = sorted({row[at["extractor"]] for row in rows})
     if len(extractors) > 1:

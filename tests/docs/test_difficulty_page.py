@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from calibrate.difficulty.results import results_of
+from model.difficulty.features import DEFAULT
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "difficulty.md"
 LLAMAS = ("llama-3.2-1b", "llama-3.2-3b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
@@ -13,12 +14,12 @@ PAIRS = (LLAMAS[0:3:2], LLAMAS[1:3], LLAMAS[2:4])
 
 @pytest.fixture(scope="module")
 def cascades():
-    return results_of("cascades", "capitals", [], None, 0, 0)
+    return results_of("cascades", DEFAULT, [], None, 0, 0)
 
 
 @pytest.fixture(scope="module")
 def routellm():
-    return results_of("routellm", "capitals", [], None, 0, 0)
+    return results_of("routellm", DEFAULT, [], None, 0, 0)
 
 
 def right(study, method, model, view="pooled"):
@@ -121,6 +122,34 @@ def test_a_plain_regression_is_never_better_within_tasks_nor_in_routing(cascades
 def test_confidence_tells_more_than_text_from_8b_to_70b(cascades):
     sure = gain(cascades, "small's confidence", PAIRS[2])["apgr"]
     assert sure > gain(cascades, "ours + task", PAIRS[2])["apgr"]
+
+
+def test_what_words_and_entities_are_worth(cascades):
+    without, spacy, minilm = (
+        results_of(name, DEFAULT, [], None, 0, 0)
+        for name in ("cascades-no-words", "cascades-spacy", "cascades-minilm")
+    )
+    said = " ".join(PAGE.read_text().split())
+    ours = [row for row in cascades["right"] if row["method"].startswith("ours")]
+
+    def lead(row, other, key):
+        return row[key] - right(other, row["method"], row["model"], row["view"])[key]
+
+    moved = [abs(lead(row, spacy, key)) for row in ours for key in ("auc", "auc_within")]
+    assert f"moves no AUC by more than {max(moved):.3f}" in said
+    known = [row for row in ours if row["method"] == "ours + task"]
+    added = [lead(row, without, "auc") for row in known[:3]]
+    assert f"words add {min(added):.3f} to {max(added):.3f}" in said
+    taken = [-lead(row, without, "auc_within") for row in ours if row["view"] == "pooled"]
+    assert f"take up to {max(taken):.3f}" in said
+    within = [-lead(row, minilm, "auc_within") for row in known]
+    assert f"add {within[3]:.3f} and {within[4]:.3f} within tasks" in said
+    assert max(within[:3]) < 0.005
+    assert max(-lead(row, minilm, "auc") for row in known[:3]) < 0.005
+    for method in ("ours", "ours + task"):
+        assert gain(minilm, method, PAIRS[2])["apgr"] <= gain(cascades, method, PAIRS[2])["apgr"]
+    rule = [right(spacy, "paper's rule", model)["auc"] for model in LLAMAS]
+    assert f"either: {min(rule):.2f} to {max(rule):.2f}." in said
 
 
 def test_no_oracle_is_beaten(cascades, routellm):

@@ -103,6 +103,15 @@ def test_any_text_has_finite_features_within_their_bounds(text):
     assert features.column("token_entropy")[0] >= 0
 
 
+PARTS = (" ", "\n", "!", "(", "A ", "\nA. ", "$", "9", "\nAnswer:", "a'", "$a", "_", "1,")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_text_takes_more_than_linear_time(part):
+    """A quadratic expression would need minutes for one of these."""
+    features_of(["a" + part * 30_000 + "b"])
+
+
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=5))
 def test_a_text_has_the_same_features_alone_and_in_company(texts):
     together = features_of(texts)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from model.difficulty.boosting import fit_trees, to_document
 from model.difficulty.features import Features, features_of
 from model.difficulty.predictor_file import dump_predictor, load_predictor, parse_predictor
 from model.difficulty.training import all_pairs, train
@@ -148,6 +149,26 @@ def test_a_file_that_is_not_ours_is_refused_in_one_line(content, complaint):
     with pytest.raises(BadPredictor, match=complaint) as caught:
         parse_predictor(content, "x.json")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "cut"),
+    [
+        ("design.scale", lambda d: d["design"]["scale"].pop()),
+        ("novelty.whitening", lambda d: d["novelty"]["whitening"].pop()),
+        ("heads.1.line", lambda d: d["heads"][1]["line"].pop()),
+        ("heads.0.words", lambda d: d["heads"][0]["words"].pop()),
+        ("trees 0", lambda d: d.update(pool=d["other"])),
+    ],
+)
+def test_parts_of_the_wrong_size_are_refused(predictor, field, cut):
+    document = json.loads(dump_predictor(predictor))
+    other = fit_trees(np.ones((9, 2)), np.arange(9) / 9, QUICK.pool, logistic=True)
+    document["other"] = to_document(other)
+    cut(document)
+    del document["other"]
+    with pytest.raises(BadPredictor, match=f"field {field}: .* numbers; expected"):
+        parse_predictor(json.dumps(document).encode(), "x.json")
 
 
 def test_broken_trees_are_refused(predictor):

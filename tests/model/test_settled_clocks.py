@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import tiny
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.calibration import parse
@@ -34,6 +34,7 @@ def test_it_is_the_requested_clock_or_draws_what_the_cap_allows(seed, phase, ask
     gpu, curves = calibration.gpu, calibration.curves_of("tiny", phase)
     asked = np.array(asked_mhz)
     work = STEP[phase].at(np.zeros(asked.size, dtype=int))
+    assume(np.all(curves.power_w(work, curves.domain.sm_mhz[0]) <= cap_w))
     held = gpu.settle(asked, curves, work, cap_w)
     power_w = curves.power_w(work, held)
     assert held.shape == asked.shape

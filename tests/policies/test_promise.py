@@ -39,6 +39,13 @@ def test_what_is_as_good_everywhere_needs_no_large_model():
     assert learned_threshold(np.empty(0), ones[:0], ones[:0], 0.95, 0.95) == -np.inf
 
 
+def test_a_score_beyond_all_others_is_always_the_large_models():
+    score = np.where(np.arange(500) < 20, np.inf, np.arange(500.0))
+    assert learned_threshold(score, np.ones(500), np.ones(500), 0.95, 0.95) == 499.0
+    # To promise nothing is to keep it.
+    assert learned_threshold(score, np.zeros(500), np.ones(500), 0.0, 0.95) == 499.0
+
+
 def test_a_split_deals_every_query_once():
     learned, held = split(101, 0.3, 4)
     assert learned.size == 30

@@ -129,6 +129,7 @@ def test_a_lot_falls_as_often_as_it_says():
     for text, shares in (
         ("random:0.3", [0.7, 0, 0.3]),
         ("random:middle=0.25,small=0.75", [0.75, 0.25, 0]),
+        ("random:small=0.333333,middle=0.333333,large=0.333333", [1 / 3, 1 / 3, 1 / 3]),
         ("random:0", [1, 0, 0]),
         ("random:1", [0, 0, 1]),
     ):
@@ -264,6 +265,8 @@ def test_a_selection_says_which_models_it_may_choose():
         ("difficulty", "found neither of threshold= and min-quality=; expected one"),
         ("difficulty:threshold=1,min-quality=1", "found both of threshold= and min-quality="),
         ("difficulty:min-quality=2", "found min-quality='2'; expected a number from 0 to 1"),
+        ("cascade:min-quality=1,confidence=1", "expected a number from 0.5 to 0.9999"),
+        ("cascade:min-quality=1,split=1", "found split='1'; expected a number from 0.01 to 0.99"),
         ("difficulty:threshold=x", "found threshold='x'; expected a number"),
         ("difficulty:threshold=1,treshold=2", "found 'treshold'; expected threshold, min-quality"),
         ("cascade:threshold=1,threshold=2", "found threshold= twice; expected it once"),
