@@ -15,6 +15,7 @@ from model.gpu import Gpu, Load
 from model.mixed import MixedCurves, mixed_curves
 from model.pricing import CurvePrices, Priced, Step, StepPrices
 from model.shape import Coefficients, Inputs, Parts
+from model.single import Single
 from model.work import Array, Phase, Work
 
 _AMOUNT = 2.0**40
@@ -25,6 +26,9 @@ _NEWTON_STEPS = 3
 
 _GRID = np.linspace(0.0, 2.0, 2001)
 """Relative clocks at which the voltage curve is tabled, to start from."""
+
+_COUNTED = np.arange(4096.0)
+"""The numbers of steps that follow each other; runs are seldom longer."""
 
 
 class AffinePrices:
@@ -52,6 +56,8 @@ class AffinePrices:
 
         What cannot hold is left to the curves, which say why.
         """
+        if steps == 1:
+            return self._single(step, asked_mhz)
         prefills, decodes = step.prefill_tokens > 0, step.decode_batch > 0
         low_mhz, high_mhz, limit_w = self._loads[prefills, decodes]
         bases = [
@@ -76,6 +82,26 @@ class AffinePrices:
             return self._by_curves.price(step, steps, asked_mhz)
         time_s = _sum([(share, curves.time_s(parts, held)) for share, curves, parts in bases])
         return Priced(time_s, power_w, np.full(steps, held))
+
+    def _single(self, step: Step, asked_mhz: float) -> Priced:
+        low_mhz, high_mhz, limit_w = self._loads[step.prefill_tokens > 0, step.decode_batch > 0]
+        weights = self._weights(step)
+        bases = [(share, each.single, each.single.parts(step)) for share, each in weights]
+        levels = [(share, each.level(parts)) for share, each, parts in bases]
+        static_w = sum(share * level.static_w for share, level in levels)
+        dynamic_w = sum(share * level.dynamic_w for share, level in levels)
+        voltage, held = weights[0][1], min(asked_mhz, high_mhz)
+        power_w = static_w + dynamic_w * voltage.switching(held)
+        over = power_w > limit_w
+        if held < low_mhz or (over and static_w + dynamic_w * voltage.switching(low_mhz) > limit_w):
+            return self._by_curves.price(step, 1, asked_mhz)
+        if over:
+            held = bases[0][1].clock_mhz((limit_w - static_w) / dynamic_w)
+            power_w = limit_w
+        elif high_mhz < asked_mhz < np.inf:
+            return self._by_curves.price(step, 1, asked_mhz)
+        time_s = sum(share * each.time_s(parts, held) for share, each, parts in bases)
+        return Priced(np.array([time_s]), np.array([power_w]), np.array([held]))
 
     def at_clocks(self, step: Step, steps: int, sm_mhz: Array) -> Priced:
         """Return what ``step`` costs at clocks that hold, whatever the power limit."""
@@ -108,8 +134,9 @@ class AffinePrices:
     def prefill_time_share(self, step: Step, sm_mhz: float) -> float:
         """Return the part of a mixed step that is prefill's."""
         prefill, decode = step.alone()
-        prefill_s = float(self._prefill.time_s(self._prefill.parts(prefill, 1), sm_mhz)[0])
-        decode_s = float(self._decode.time_s(self._decode.parts(decode, 1), sm_mhz)[0])
+        mine, other = self._prefill.single, self._decode.single
+        prefill_s = mine.time_s(mine.parts(prefill), sm_mhz)
+        decode_s = other.time_s(other.parts(decode), sm_mhz)
         return prefill_s / (prefill_s + decode_s)
 
     def _weights(self, step: Step) -> "list[tuple[float, _Affine]]":
@@ -165,6 +192,8 @@ class _Affine:
         self._power_mhz, self._slope, self._knee = self.voltage
         self._switching_of_grid = self._switching(_GRID)
         self._known: dict[float, float] = {}
+        self._growth: dict[int, Array] = {}
+        self.single = Single(curves, self._matrix, _GRID, self._switching_of_grid)
 
     def parts(self, step: Step, steps: int) -> Array:
         """Return the parts of a time at x = 1, and what each gains as 1 / x does, (8, steps)."""
@@ -173,8 +202,13 @@ class _Affine:
         first = self._matrix @ np.array([1.0, *step, walk])
         if steps == 1:
             return np.asarray(first[:, None])
-        growth = self._matrix[:, 5] * batch + self._matrix[:, 6]
-        return np.asarray(first[:, None] + growth[:, None] * np.arange(steps, dtype=np.float64))
+        growth = self._growth.get(batch)
+        if growth is None:
+            growth = self._growth[batch] = (self._matrix[:, 5] * batch + self._matrix[:, 6])[
+                :, None
+            ]
+        counted = _COUNTED[:steps] if steps <= _COUNTED.size else np.arange(float(steps))
+        return np.asarray(first[:, None] + growth * counted)
 
     def time_s(self, parts: Array, sm_mhz: float | Array) -> Array:
         """Return the time of steps with ``parts`` at ``sm_mhz``, shape (steps,)."""
