@@ -67,7 +67,7 @@ class AffinePrices:
         static_w = _sum([(share, static) for share, static, _ in levels])
         dynamic_w = _sum([(share, dynamic) for share, _, dynamic in levels])
         voltage = bases[0][1]
-        target = min(asked_mhz, high_mhz)
+        target = min(_at_least(low_mhz, step, asked_mhz), high_mhz)
         power_w = static_w + dynamic_w * voltage.switching(target)
         over = power_w > limit_w
         held: float | Array = target
@@ -90,7 +90,8 @@ class AffinePrices:
         levels = [(share, each.level(parts)) for share, each, parts in bases]
         static_w = sum(share * level.static_w for share, level in levels)
         dynamic_w = sum(share * level.dynamic_w for share, level in levels)
-        voltage, held = weights[0][1], min(asked_mhz, high_mhz)
+        voltage = weights[0][1]
+        held = min(_at_least(low_mhz, step, asked_mhz), high_mhz)
         power_w = static_w + dynamic_w * voltage.switching(held)
         over = power_w > limit_w
         if held < low_mhz or (over and static_w + dynamic_w * voltage.switching(low_mhz) > limit_w):
@@ -146,6 +147,11 @@ class AffinePrices:
             return [(1.0, self._decode)]
         share = step.prefill_tokens / (step.prefill_tokens + step.decode_batch)
         return [(share, self._prefill), (1 - share, self._decode)]
+
+
+def _at_least(low_mhz: float, step: Step, asked_mhz: float) -> float:
+    """Return the clock that a step is set to; see :meth:`model.pricing.StepPrices.price`."""
+    return max(asked_mhz, low_mhz) if step.prefill_tokens and step.decode_batch else asked_mhz
 
 
 def prices_of(

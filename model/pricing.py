@@ -60,7 +60,8 @@ class StepPrices(Protocol):
     def price(self, step: Step, steps: int, asked_mhz: float) -> Priced:
         """Return what ``step`` costs, ``steps`` times over, at the clock that holds.
 
-        ``asked_mhz`` is the clock asked for, inf for no lock.
+        ``asked_mhz`` is the clock asked for, inf for no lock. A step of both phases whose clock one
+        phase asked for is set no lower than where both were calibrated.
 
         Raises:
             OutOfRange: a clock that would hold lies outside the calibrated domain.
@@ -106,6 +107,8 @@ class CurvePrices:
         load = self._load(step)
         work = step.work(steps)
         target = load.domain.sm_mhz[1] if np.isinf(asked_mhz) else asked_mhz
+        if step.prefill_tokens and step.decode_batch:
+            target = max(target, load.domain.sm_mhz[0])
         held = np.broadcast_to(self.gpu.settle(target, load, work, self.cap_w), (steps,))
         return Priced(
             np.broadcast_to(load.time_s(work, held), (steps,)),

@@ -13,7 +13,7 @@ import scipy
 
 from model.calibration import Calibration
 from model.work import Array
-from phasewatt.errors import BadOption
+from phasewatt.errors import BadOption, OutOfRange
 from simulate.answers import answers_of
 from simulate.batching import Alone
 from simulate.breakdown import PartMetrics, break_down, require_parts
@@ -132,7 +132,7 @@ def compare(
     start = left_out(scenario.warm_up, outcomes)
     metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
     qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
-    draws = _draws(fleets, groups, scenario, queries, sizes, start.since_s, advance)
+    draws, failed = _draws(fleets, groups, scenario, queries, sizes, start.since_s, advance)
     nominal = [_figures(outcome, start.since_s) for outcome in outcomes]
     results = tuple(
         PolicyResult(
@@ -165,6 +165,7 @@ def compare(
         results,
         (
             *(() if start.note is None else (start.note,)),
+            *_of_draws(failed, scenario.draws),
             *warnings_of(trace, groups, scenario, outcomes, fleets),
             *quality_warnings(answers, [f.selected for f in fleets], [q for q, _ in qualities]),
         ),
@@ -230,17 +231,43 @@ def _draws(
     sizes: tuple[int, ...],
     since_s: float,
     advance: Callable[[int], None],
-) -> list[dict[str, Array]]:
+) -> tuple[list[dict[str, Array]], int]:
+    """Return every policy's figures of every draw, and how many draws were left out.
+
+    A draw whose curves would hold no calibrated clock under the power limit contradicts what was
+    measured: clocks that held.
+    """
     found: list[list[dict[str, float]]] = [[] for _ in fleets]
+    failed = 0
     for draw in range(scenario.draws):
         drawn = drawn_of(groups, scenario.seed, draw)
-        for rows, fleet in zip(found, fleets, strict=True):
-            other = redrawn_fleet(fleet, groups, drawn)
-            rows.append(_figures(run_fleet(other, groups, queries, sizes, advance), since_s))
+        try:
+            row = [
+                _figures(
+                    run_fleet(redrawn_fleet(fleet, groups, drawn), groups, queries, sizes, advance),
+                    since_s,
+                )
+                for fleet in fleets
+            ]
+        except OutOfRange:
+            failed += 1
+            continue
+        for rows, figures in zip(found, row, strict=True):
+            rows.append(figures)
     keys = ["energy_j", *(f"{a}_{q}" for a in LATENCIES for q in QUANTILES)]
-    return [
+    draws = [
         {key: np.array([row.get(key, np.nan) for row in rows]) for key in keys} for rows in found
     ]
+    return draws, failed
+
+
+def _of_draws(failed: int, draws: int) -> tuple[str, ...]:
+    if not failed:
+        return ()
+    return (
+        f"intervals rest on {draws - failed} of {draws} draws: the others would hold no calibrated "
+        "clock under the power limit, so the curves' power is known badly",
+    )
 
 
 def _figures(outcome: Outcome, since_s: float) -> dict[str, float]:
