@@ -43,15 +43,16 @@ HIGHER = 1.01
 def fit_study(study: Study) -> Calibration:
     """Fit every (model, engine, phase) of ``study``.
 
-    Series of models whose geometry is known, and whose batches or lengths vary, are fitted
-    together by physically structured forms; every other series by itself, against the clock alone.
-    Series that are too thin for either are left out, and the notes of the provenance say so.
+    Series of models whose geometry is known are fitted together by physically structured forms,
+    where batches or lengths of any series of their engine vary; every other series by itself,
+    against the clock alone. Series that are too thin for either are left out, and the notes of the provenance say so.
 
     Raises:
         BadTable: no series is left.
     """
     series, left_out = _told(_series(study))
-    together = [one for one in series if one.geometry is not None and one.varies]
+    varied = {one.engine for one in series if one.geometry is not None and one.varies}
+    together = [one for one in series if one.geometry is not None and one.engine in varied]
     forms, thin = _fit_each([one for one in series if one not in together])
     left_out += thin
     if together:

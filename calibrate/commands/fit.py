@@ -1,6 +1,7 @@
 """``calibrate fit``: a table of measurements, or the log of a run, becomes a calibration."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,6 +20,8 @@ from phasewatt.files import write_text
 @click.option(
     "--about", type=click.Path(path_type=Path), help="TOML about the table: GPU, provenance."
 )
+@click.option("--name", help="Name of the calibration; that of the table or the GPU if absent.")
+@click.option("--licence", help="Licence of figures from logs, to stand in the calibration.")
 @click.option("--gpu", help="Which GPU's rows to take, where the table holds several.")
 @click.option("-v", "--verbose", is_flag=True, help="Add the forms tried and residual tests.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fit as JSON, for machines.")
@@ -26,6 +29,8 @@ def command(
     measurements: tuple[Path, ...],
     output: Path,
     about: Path | None,
+    name: str | None,
+    licence: str | None,
     gpu: str | None,
     verbose: bool,
     as_json: bool,
@@ -40,7 +45,12 @@ def command(
     from model.calibration import dump
     from phasewatt.console import out
 
-    calibration = fit_study(_study(measurements, about, gpu))
+    study = _study(measurements, about, gpu)
+    if name is not None:
+        study = replace(study, name=name)
+    if licence is not None:
+        study = replace(study, provenance=replace(study.provenance, licence=licence))
+    calibration = fit_study(study)
     write_text(output, dump(calibration))
     if as_json:
         print_json(describe(calibration))
