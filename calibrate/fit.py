@@ -45,7 +45,8 @@ def fit_study(study: Study) -> Calibration:
 
     Series of models whose geometry is known are fitted together by physically structured forms,
     where batches or lengths of any series of their engine vary; every other series by itself,
-    against the clock alone. Series that are too thin for either are left out, and the notes of the provenance say so.
+    against the clock alone. Series that are too thin for either are left out, and the notes of the
+    provenance say so.
 
     Raises:
         BadTable: no series is left.
