@@ -87,13 +87,12 @@ def is_hosted(engine: str) -> bool:
     return engine in _HOSTED
 
 
-def device_rates(choice: Choice) -> dict[str, tuple[float, float]]:
-    """Return what a choice of time tells of the GPU itself, for engines whose host hides it.
+def device_rates(solution: Solution) -> dict[str, tuple[float, float]]:
+    """Return what a solution of time tells of the GPU itself, for engines whose host hides it.
 
     Both engines multiply by the same weights: bytes are told by decode, operations by prefill,
     where the engine has both. Attention and the KV cache are the engine's own.
     """
-    solution = choice.solution
     names = solution.structure.form.names
     found: dict[str, tuple[float, float]] = {}
     for block, one in enumerate(solution.rows.blocks):
@@ -177,8 +176,7 @@ def choose_power(rows: Rows, reference_mhz: float) -> Choice:
     Raises:
         BadTable: the rows determine none.
     """
-    held = {name: (mean, _HELD * sd) for name, (mean, sd) in rows.believed.items()}
-    field = _Field(replace(rows, believed=held), reference_mhz)
+    field = _Field(holding_beliefs(rows), reference_mhz)
     for sharing in Sharing:
         for form in ACTIVITY_FORMS:
             fewest = _fewest_rows(rows, sharing)
@@ -187,6 +185,12 @@ def choose_power(rows: Rows, reference_mhz: float) -> Choice:
         if field.noise_is_reached():
             break
     return _admitting(field.choice("power"), rows.believed)
+
+
+def holding_beliefs(rows: Rows) -> Rows:
+    """Return ``rows`` with what is believed of the GPU taken as it is."""
+    held = {name: (mean, _HELD * sd) for name, (mean, sd) in rows.believed.items()}
+    return replace(rows, believed=held)
 
 
 _HELD = 0.01
