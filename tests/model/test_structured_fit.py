@@ -15,9 +15,11 @@ from structured_rows import (
 )
 
 from model.activity import ACTIVITY_FORMS
-from model.choice import choose_power, choose_time, fitted, with_activity, with_time_errors
+from model.choice import fitted
+from model.power_choice import choose_power, with_activity, with_time_errors
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
 from model.structured import Sharing, Structure, fit_structure
+from model.time_choice import choose_time
 from model.work import Phase, Work
 from phasewatt.errors import BadTable
 
