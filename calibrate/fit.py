@@ -11,22 +11,16 @@ import numpy as np
 
 from calibrate.measurements import Measurements, Study
 from model.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from model.choice import (
-    choose_power,
-    choose_time,
-    device_rates,
-    fitted,
-    is_hosted,
-    with_activity,
-    with_time_errors,
-)
+from model.choice import fitted
 from model.curves import Curves, Domain, Points
 from model.fitted import FittedForm
 from model.fitting import Series, fit_best
 from model.forms import POWER_FORMS, TIME_FORMS
 from model.geometry import GEOMETRIES, Geometry
+from model.power_choice import choose_power, with_activity, with_time_errors
 from model.provenance import Kind, Origin
 from model.structured import Block, Rows
+from model.time_choice import choose_time, device_rates, is_hosted
 from model.work import Array, Phase, Work
 from phasewatt.errors import BadTable
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from calibrate.fit import StepSeries, capped_limit_w, series_of, stacked
 from calibrate.measurements import Study
 from model.calibration import Calibration
-from model.choice import FOLDS, device_rates, holding_beliefs, is_hosted, with_activity
+from model.choice import FOLDS
 from model.curves import Curves
 from model.fitted import FittedForm
+from model.power_choice import holding_beliefs, with_activity
 from model.structured import Block, Rows, Sharing, Solution, Structure, fit_structure
+from model.time_choice import device_rates, is_hosted
 from model.work import Phase
 from phasewatt.errors import BadCalibration
 
