@@ -27,8 +27,7 @@ def choose_power(rows: Rows, reference_mhz: float) -> Choice:
     Raises:
         BadTable: the rows determine none.
     """
-    held = {name: (mean, _HELD * sd) for name, (mean, sd) in rows.believed.items()}
-    field = Field(replace(rows, believed=held), reference_mhz)
+    field = Field(holding_beliefs(rows), reference_mhz)
     for sharing in Sharing:
         for form in ACTIVITY_FORMS:
             fewest = _fewest_rows(rows, sharing)
@@ -37,6 +36,12 @@ def choose_power(rows: Rows, reference_mhz: float) -> Choice:
         if field.noise_is_reached():
             break
     return _admitting(field.choice("power"), rows.believed)
+
+
+def holding_beliefs(rows: Rows) -> Rows:
+    """Return ``rows`` with what is believed of the GPU taken as it is."""
+    held = {name: (mean, _HELD * sd) for name, (mean, sd) in rows.believed.items()}
+    return replace(rows, believed=held)
 
 
 _HELD = 0.01

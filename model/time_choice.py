@@ -9,7 +9,7 @@ from itertools import product
 
 from model.choice import Choice, Field
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
-from model.structured import Rows, Sharing, Structure
+from model.structured import Rows, Sharing, Solution, Structure
 from model.work import Phase
 
 _HOSTED = frozenset({"eager"})
@@ -39,13 +39,12 @@ def is_hosted(engine: str) -> bool:
     return engine in _HOSTED
 
 
-def device_rates(choice: Choice) -> dict[str, tuple[float, float]]:
-    """Return what a choice of time tells of the GPU itself, for engines whose host hides it.
+def device_rates(solution: Solution) -> dict[str, tuple[float, float]]:
+    """Return what a solution of time tells of the GPU itself, for engines whose host hides it.
 
     Both engines multiply by the same weights: bytes are told by decode, operations by prefill,
     where the engine has both. Attention and the KV cache are the engine's own.
     """
-    solution = choice.solution
     names = solution.structure.form.names
     found: dict[str, tuple[float, float]] = {}
     for block, one in enumerate(solution.rows.blocks):
