@@ -58,19 +58,19 @@ TERMS = Roofline(overlap=False)
 
 def forms_of(study, power):
     """The two forms of the structure that the hold-out chooses, fitted without choosing again."""
-    from calibrate.fit import _series, _stacked
+    from calibrate.fit import series_of, stacked
     from model.choice import Choice
     from model.structured import fit_structure
 
-    top_mhz, series = study.gpu.sm_mhz_max, _series(study)
+    top_mhz, series = study.gpu.sm_mhz_max, series_of(study)
 
     def solved(form, rows):
         solution = fit_structure(Structure(form, Sharing.ALL), rows, top_mhz)
         return Choice(solution, np.zeros(rows.target.size), {})
 
-    timed = solved(ROOFLINES[TERMS], _stacked(series, "time_s", "time_error"))
+    timed = solved(ROOFLINES[TERMS], stacked(series, "time_s", "time_error"))
     times = [fitted(timed, block) for block in range(len(series))]
-    rows = with_activity(_stacked(series, "power_w", "power_error"), [t.activity for t in times])
+    rows = with_activity(stacked(series, "power_w", "power_error"), [t.activity for t in times])
     return times[0], fitted(with_time_errors(solved(power, rows), times), 0)
 
 
