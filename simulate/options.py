@@ -40,7 +40,7 @@ from simulate.prefix_cache import HASH_TOKENS
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals, Scenario
 from traces import Trace
 
-DEFAULT_CALIBRATION = "rtx3090-club3090"
+DEFAULT_CALIBRATION = "h100-sxm"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
