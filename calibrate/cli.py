@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "Measure prefill and decode on a GPU and fit a calibration.",
     "fit": "Fit a calibration from a table of measurements or a log of a run.",
     "show": "Print and draw a calibration.",
+    "check": "Compare the predictions of a calibration with logs, seen or held out.",
     "predict": "Predict time, power and energy of one step.",
     "difficulty": "Predict which model answers which query well.",
     "transfer": "Predict a model that was not measured, from its geometry.",

@@ -11,22 +11,16 @@ import numpy as np
 
 from calibrate.measurements import Measurements, Study
 from model.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from model.choice import (
-    choose_power,
-    choose_time,
-    device_rates,
-    fitted,
-    is_hosted,
-    with_activity,
-    with_time_errors,
-)
+from model.choice import fitted
 from model.curves import Curves, Domain, Points
 from model.fitted import FittedForm
 from model.fitting import Series, fit_best
 from model.forms import POWER_FORMS, TIME_FORMS
 from model.geometry import GEOMETRIES, Geometry
+from model.power_choice import choose_power, with_activity, with_time_errors
 from model.provenance import Kind, Origin
 from model.structured import Block, Rows
+from model.time_choice import choose_time, device_rates, is_hosted
 from model.work import Array, Phase, Work
 from phasewatt.errors import BadTable
 
@@ -51,7 +45,7 @@ def fit_study(study: Study) -> Calibration:
     Raises:
         BadTable: no series is left.
     """
-    series, left_out = _told(_series(study))
+    series, left_out = _told(series_of(study))
     varied = {one.engine for one in series if one.geometry is not None and one.varies}
     together = [one for one in series if one.geometry is not None and one.engine in varied]
     forms, thin = _fit_each([one for one in series if one not in together])
@@ -140,7 +134,9 @@ _LeftOut = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class _Series:
+class StepSeries:
+    """The rows of one phase of one model in one engine; ``geometry`` is None where nobody told."""
+
     model: str
     engine: str
     phase: Phase
@@ -149,28 +145,32 @@ class _Series:
 
     @property
     def key(self) -> _Key:
+        """Model, engine and phase."""
         return self.model, self.engine, self.phase
 
     @property
     def name(self) -> str:
+        """What notes call it."""
         count = len(self.rows)
         points = f"{count} point{'s' * (count > 1)}"
         return f"{self.phase} of {self.model} in {self.engine}, {points}"
 
     @property
     def varies(self) -> bool:
+        """Whether batches or lengths vary."""
         columns = (self.rows.batch, self.rows.prompt_tokens, self.rows.context_tokens)
         return any(np.unique(column).size > 1 for column in columns)
 
 
-def _series(study: Study) -> list[_Series]:
+def series_of(study: Study) -> list[StepSeries]:
+    """Part the rows of ``study`` by model, engine and phase, in their order."""
     rows = study.measurements
     known: Mapping[str, Geometry] = {**GEOMETRIES, **study.geometries}
     keys = dict.fromkeys(
         zip(rows.model.tolist(), rows.engine.tolist(), rows.phase.tolist(), strict=True)
     )
     return [
-        _Series(
+        StepSeries(
             model,
             engine,
             Phase(phase),
@@ -181,9 +181,9 @@ def _series(study: Study) -> list[_Series]:
     ]
 
 
-def _told(series: Sequence[_Series]) -> tuple[list[_Series], list[_LeftOut]]:
+def _told(series: Sequence[StepSeries]) -> tuple[list[StepSeries], list[_LeftOut]]:
     """Part ``series`` into those whose points tell time and power, and those that do not."""
-    told: list[_Series] = []
+    told: list[StepSeries] = []
     left_out: list[_LeftOut] = []
     for one in series:
         missing = [
@@ -201,7 +201,7 @@ def _told(series: Sequence[_Series]) -> tuple[list[_Series], list[_LeftOut]]:
 _COLUMNS = {"time": "time_s", "power": "power_w"}
 
 
-def _fit_each(series: Sequence[_Series]) -> tuple[_Forms, list[_LeftOut]]:
+def _fit_each(series: Sequence[StepSeries]) -> tuple[_Forms, list[_LeftOut]]:
     """Fit each of ``series`` against the clock alone."""
     forms: _Forms = {}
     left_out: list[_LeftOut] = []
@@ -217,7 +217,7 @@ def _fit_each(series: Sequence[_Series]) -> tuple[_Forms, list[_LeftOut]]:
     return forms, left_out
 
 
-def _fit_together(together: Sequence[_Series], study: Study) -> tuple[_Forms, list[_LeftOut]]:
+def _fit_together(together: Sequence[StepSeries], study: Study) -> tuple[_Forms, list[_LeftOut]]:
     """Fit time engine by engine, then power of all engines that time was found of.
 
     Engines whose host sets the pace come last: what they hide of the GPU, the first one tells.
@@ -228,20 +228,20 @@ def _fit_together(together: Sequence[_Series], study: Study) -> tuple[_Forms, li
     believed: dict[str, tuple[float, float]] = {}
     for engine in sorted({one.engine for one in together}, key=is_hosted):
         members = [one for one in together if one.engine == engine]
-        rows = replace(_stacked(members, "time_s", "time_error"), believed=believed)
+        rows = replace(stacked(members, "time_s", "time_error"), believed=believed)
         try:
             chosen = choose_time(rows, reference_mhz)
         except BadTable as error:
             left_out.append((", ".join(one.name for one in members), str(error)))
             continue
         times |= {one.key: fitted(chosen, i) for i, one in enumerate(members)}
-        believed = believed or device_rates(chosen)
+        believed = believed or device_rates(chosen.solution)
     timed = [one for one in together if one.key in times]
     if not timed:
         return {}, left_out
     of_blocks = [times[one.key] for one in timed]
     rows = with_activity(
-        replace(_stacked(timed, "power_w", "power_error"), believed=study.believed),
+        replace(stacked(timed, "power_w", "power_error"), believed=study.believed),
         [time.activity for time in of_blocks],
     )
     try:
@@ -251,7 +251,7 @@ def _fit_together(together: Sequence[_Series], study: Study) -> tuple[_Forms, li
     return {one.key: (times[one.key], fitted(power, i)) for i, one in enumerate(timed)}, left_out
 
 
-def _stacked(members: Sequence[_Series], target: str, error: str) -> Rows:
+def stacked(members: Sequence[StepSeries], target: str, error: str) -> Rows:
     """Stack the rows of ``members`` that tell ``target``."""
     blocks, parts = [], []
     for one in members:
@@ -270,7 +270,7 @@ def _stacked(members: Sequence[_Series], target: str, error: str) -> Rows:
     )
 
 
-def _curves(one: _Series, time: FittedForm, power: FittedForm, study: Study) -> Curves:
+def _curves(one: StepSeries, time: FittedForm, power: FittedForm, study: Study) -> Curves:
     nominal_w, top_mhz = study.gpu.power_limit_w, study.gpu.sm_mhz_max
     limit_w = governor_limit_w(one.rows, nominal_w)
     if top_mhz is not None:

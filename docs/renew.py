@@ -30,6 +30,23 @@ PICTURES = {
 """Pictures in docs/img, each with the command that writes it under ``out``."""
 
 
+LENT = (
+    "benchmarks/cross_checks.py",
+    "model/shipped/logs",
+    "tests/calibrate/h100",
+)
+"""What commands of the pages read, by its path from the root of the repository."""
+
+
+def furnish(directory: Path) -> None:
+    """Put what the pages take for granted into ``directory``, as a reader would have it."""
+    for name in LENT:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).symlink_to(ROOT / name)
+    for name in ("rtx3090-club3090.csv", "rtx3090-club3090.toml"):
+        shutil.copy(ROOT / "model" / "shipped" / name, directory)
+
+
 def output(command: str, directory: Path) -> str:
     """Return what ``command`` prints on standard output when run in ``directory``."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -64,6 +81,7 @@ def main() -> None:
     """Renew all pages and pictures."""
     for page in PAGES:
         with tempfile.TemporaryDirectory() as directory:
+            furnish(Path(directory))
             renew(page, Path(directory))
     for name, command in PICTURES.items():
         with tempfile.TemporaryDirectory() as directory:

@@ -5,20 +5,17 @@ row's hold-out prediction missed, every candidate's error; and from it each bloc
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.activity import ACTIVITY_FORMS
 from model.diagnostics import diagnose
-from model.fitted import FitErrors, FittedForm, lower_root
-from model.roofline import EXTRA_AMOUNTS, ROOFLINES, Extra, Launch, Roofline
-from model.shape import Activity
+from model.fitted import FitErrors, FittedForm
+from model.roofline import EXTRA_AMOUNTS, ROOFLINES, Roofline
 from model.structured import LUCKY, ONE_CLOCK, Rows, Sharing, Solution, Structure, fit_structure
-from model.work import Array, Phase, Work
+from model.work import Array
 from phasewatt.errors import BadTable
 
 FOLDS = 5
@@ -41,8 +38,6 @@ _TOLD = 1.0
 _NOISE_ENOUGH = 1.6
 """A hold-out error this close to the measurements' own error leaves nothing to be won."""
 
-_HOSTED = frozenset({"eager"})
-
 _OUTLIER = 10.0
 """An error counts at most this many times the median error of the best candidate."""
 
@@ -61,163 +56,6 @@ class Choice:
     solution: Solution
     held_error: Array
     candidates: dict[str, float]
-
-
-def choose_time(rows: Rows, reference_mhz: float) -> Choice:
-    """Choose the roofline of ``rows``, all of one engine, and who shares its coefficients.
-
-    Sharing goes from all steps to each phase to each model and phase, and stops where the
-    measurements' own error is reached; terms that several models share are added one at a time
-    while they help.
-
-    Raises:
-        BadTable: the rows determine none.
-    """
-    field = _Field(rows, reference_mhz)
-    for streams in (False, True):
-        # Each begins anew: terms that help only together with streams would be given up beside it.
-        field.add(_by_streams(rows, reference_mhz, streams))
-        if field.noise_is_reached():
-            break
-    return field.choice(f"time of {', '.join(dict.fromkeys(b.engine for b in rows.blocks))}")
-
-
-def is_hosted(engine: str) -> bool:
-    """Return whether launches of ``engine`` wait for the host, whose time knows no GPU clock."""
-    return engine in _HOSTED
-
-
-def device_rates(choice: Choice) -> dict[str, tuple[float, float]]:
-    """Return what a choice of time tells of the GPU itself, for engines whose host hides it.
-
-    Both engines multiply by the same weights: bytes are told by decode, operations by prefill,
-    where the engine has both. Attention and the KV cache are the engine's own.
-    """
-    solution = choice.solution
-    names = solution.structure.form.names
-    found: dict[str, tuple[float, float]] = {}
-    for block, one in enumerate(solution.rows.blocks):
-        values = dict(zip(names, solution.coefficients(block).tolist(), strict=True))
-        for name in _DEVICE_RATES[one.phase]:
-            rate = values.get(name, values.get(_FALLBACKS.get(name, name)))
-            if rate is not None:
-                found[name] = rate, _ALIKE * rate
-    return found
-
-
-_DEVICE_RATES = {
-    Phase.DECODE: ("memory_bytes_per_s", "weight_bytes_per_s"),
-    Phase.PREFILL: ("flops_per_s", "gemm_flops_per_s", "activation_bytes_per_s"),
-}
-
-_FALLBACKS = {
-    "memory_bytes_per_s": "weight_bytes_per_s",
-    "weight_bytes_per_s": "memory_bytes_per_s",
-    "flops_per_s": "gemm_flops_per_s",
-    "gemm_flops_per_s": "flops_per_s",
-}
-
-_ALIKE = 0.2
-"""Relative standard deviation of one engine's rates about another's on the same GPU (assumed)."""
-
-
-def _by_streams(rows: Rows, reference_mhz: float, streams: bool) -> "_Field":
-    """Return the rooflines with or without ``streams`` that were tried on ``rows``."""
-    field = _Field(rows, reference_mhz)
-    hosted = all(is_hosted(block.engine) for block in rows.blocks)
-    launches = tuple(one for one in Launch if not (hosted and one is Launch.CLOCKED))
-    for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
-        best = _best_terms(field, sharing, launches, streams)
-        if best is None:
-            continue
-        # What becomes of launches is the engine's: a finer sharing does not change it.
-        launches = (best.launch,) if best.launch is Launch.NONE else (best.launch, Launch.NONE)
-        field.attempt(Structure(ROOFLINES[replace(best, overlap=False)], sharing))
-        if field.noise_is_reached():
-            break
-    return field
-
-
-def _best_terms(
-    field: "_Field", sharing: Sharing, launches: Sequence[Launch], streams: bool
-) -> Roofline | None:
-    """Return the terms that lead when added one at a time, with launches chosen before and after.
-
-    None where the rows determine none.
-    """
-
-    def plain(extras: frozenset[Extra]) -> list[Roofline]:
-        return [
-            Roofline(launch, one, True, extras, streams)
-            for launch, one in product(launches, (False, True))
-        ]
-
-    best = field.best(plain(frozenset()), sharing)
-    if best is None or sharing is Sharing.MODEL:
-        return best
-    while not field.noise_is_reached():
-        extras = [extra for extra in Extra if extra not in best.extras]
-        richer = [replace(best, extras=best.extras | {extra}) for extra in extras]
-        better = field.best([best, *richer], sharing) or best
-        if better == best:
-            break
-        best = better
-    if best.extras and not field.noise_is_reached():
-        return field.best(plain(best.extras), sharing)
-    return best
-
-
-def choose_power(rows: Rows, reference_mhz: float) -> Choice:
-    """Choose the power form of ``rows``, of all engines, and who shares its coefficients.
-
-    The voltage curve belongs to the GPU and is shared by all. What ``rows.believed`` tells of it is
-    taken as it is, since under a power limit rows cannot tell it from what a step draws: there the
-    clock gives way to power. The covariance admits how well it is known.
-
-    Raises:
-        BadTable: the rows determine none.
-    """
-    held = {name: (mean, _HELD * sd) for name, (mean, sd) in rows.believed.items()}
-    field = _Field(replace(rows, believed=held), reference_mhz)
-    for sharing in Sharing:
-        for form in ACTIVITY_FORMS:
-            fewest = _fewest_rows(rows, sharing)
-            if sharing is Sharing.ALL or fewest >= _ROWS_A_NUMBER * len(form.coefficients):
-                field.attempt(Structure(form, sharing))
-        if field.noise_is_reached():
-            break
-    return _admitting(field.choice("power"), rows.believed)
-
-
-_HELD = 0.01
-"""What is left of a belief's standard deviation while a fit holds it as it is."""
-
-
-def _admitting(choice: Choice, believed: Mapping[str, tuple[float, float]]) -> Choice:
-    """Return ``choice`` with a covariance that admits how far what was believed may be wrong."""
-    solution = choice.solution
-    estimate, covariance = solution.estimate, solution.estimate.covariance.copy()
-    kept = np.ones(solution.rows.target.size, dtype=np.bool_)
-    for name, (mean, sd) in believed.items():
-        if name in solution.structure.form.names:
-            rows = replace(solution.rows, believed={**believed, name: (mean + sd, _HELD * sd)})
-            change = replace(solution, rows=rows).solved_with(kept) - estimate.theta
-            covariance += np.outer(change, change)
-    estimate = replace(estimate, covariance=covariance)
-    return replace(choice, solution=replace(solution, estimate=estimate))
-
-
-_ROWS_A_NUMBER = 2
-"""Rows of a group to each of its numbers: of fewer, one more or less would change them all."""
-
-
-def _fewest_rows(rows: Rows, sharing: Sharing) -> int:
-    """Return how many rows the smallest group has that ``sharing`` makes."""
-    groups = [block.group(sharing) for block in rows.blocks]
-    counts = dict.fromkeys(groups, 0)
-    for block, group in enumerate(groups):
-        counts[group] += int(np.sum(rows.block == block))
-    return min(counts.values())
 
 
 def holdout(solution: Solution) -> Array:
@@ -266,43 +104,11 @@ def fitted(choice: Choice, block: int) -> FittedForm:
     )
 
 
-def with_activity(rows: Rows, of_blocks: Sequence[Callable[[Work], Activity]]) -> Rows:
-    """Return ``rows`` with what keeps the GPU busy, which ``of_blocks`` tells for each block."""
-    memory, compute = np.empty(rows.target.size), np.empty(rows.target.size)
-    for block, activity_of in enumerate(of_blocks):
-        mine = rows.block == block
-        activity = activity_of(rows.work.at(mine))
-        memory[mine], compute[mine] = activity.memory, activity.compute
-    return replace(rows, activity=Activity(memory, compute))
-
-
-def with_time_errors(choice: Choice, times: Sequence[FittedForm]) -> Choice:
-    """Return the choice of power with a covariance that admits what is not known of the times.
-
-    What keeps the GPU busy comes from the fitted time of each block (``times``): every direction
-    in which those may err moves the residuals, and through them the numbers of the power form.
-    """
-    solution = choice.solution
-    estimate, residuals = solution.estimate, solution.residuals()
-    covariance = estimate.covariance.copy()
-    for shared in {(t.form, tuple(t.theta), t.covariance): t for t in times}.values():
-        for error in lower_root(shared.covariance_matrix).T:
-            other = [
-                t.with_theta(t.theta + error) if t.same_coefficients(shared) else t for t in times
-            ]
-            rows = with_activity(solution.rows, [t.activity for t in other])
-            change = estimate.gain @ (replace(solution, rows=rows).residuals() - residuals)
-            covariance += np.outer(change, change)
-    return replace(
-        choice, solution=replace(solution, estimate=replace(estimate, covariance=covariance))
-    )
-
-
 _Tried = tuple[Solution, Array]
 """A solution and the hold-out error of each of its rows."""
 
 
-class _Field:
+class Field:
     """The candidates that were tried on one set of rows.
 
     Rows weigh by how well they were measured, so that the choice hangs on those that can tell.
@@ -319,7 +125,7 @@ class _Field:
         if self._knows_errors:
             self._weight = 1 / np.maximum(rows.error, np.quantile(rows.error, LUCKY))
 
-    def add(self, other: "_Field") -> None:
+    def add(self, other: "Field") -> None:
         """Add what was tried on the same rows elsewhere."""
         self._attempted |= other._attempted
         self._tried += other._tried

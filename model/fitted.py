@@ -5,6 +5,7 @@ values and standard errors at any clock and work.
 """
 
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 
 import numpy as np
@@ -73,7 +74,7 @@ class FittedForm:
     @model_validator(mode="after")
     def _consistent(self) -> "FittedForm":
         if self.form not in FORMS:
-            raise ValueError(f"form {self.form!r} is not known; expected one of {sorted(FORMS)}")
+            raise ValueError(f"form {self.form!r} is not known; {_nearest(self.form)}")
         names = FORMS[self.form].names
         if tuple(self.coefficients) != names:
             raise ValueError(
@@ -194,6 +195,12 @@ class Normals:
         if name not in self._known:
             self._known[name] = self._rng.standard_normal(count)
         return self._known[name]
+
+
+def _nearest(form: str) -> str:
+    """Return what was expected instead of ``form``: the names most like it, there being many."""
+    alike = get_close_matches(form, FORMS, 3) or [next(iter(FORMS))]
+    return f"expected one of {len(FORMS)} forms, such as {' or '.join(map(repr, alike))}"
 
 
 def lower_root(covariance: Array) -> Array:

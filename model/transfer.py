@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from model.activity import ACTIVITY_FORMS
 from model.calibration import Calibration
-from model.choice import Choice, fitted, with_activity, with_time_errors
+from model.choice import Choice, fitted
 from model.curves import Curves, Domain, Points
 from model.fitted import FittedForm
 from model.geometry import Geometry
+from model.power_choice import with_activity, with_time_errors
 from model.provenance import Kind, Origin
 from model.roofline import ROOFLINES, Launch, Roofline
 from model.structured import Block, Rows, Sharing, Solution, Structure, fit_structure

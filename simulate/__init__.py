@@ -5,8 +5,8 @@ of ``simulate`` is a thin shell over one of these functions.
 """
 
 from simulate.compare import Comparison, compare
+from simulate.document import summary
 from simulate.metrics import Slo
-from simulate.report import summary
 from simulate.results import write_results
 from simulate.scenario import Scenario
 from simulate.sweep import ClockGrid, Sweep, clock_grid, sweep_clocks

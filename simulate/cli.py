@@ -16,7 +16,8 @@ from phasewatt import __version__
 from phasewatt.console import Commands, note, out, print_json, progress
 from phasewatt.errors import BadOption
 from phasewatt.files import whole_directory
-from simulate.options import OUTPUT, epilog, inputs_of, options
+from simulate.inputs import inputs_of
+from simulate.options import OUTPUT, epilog, options
 
 DEFAULT_POLICY = "phase-aware"
 
@@ -89,7 +90,8 @@ def main(
         return
     from simulate.breakdown import parse_by
     from simulate.compare import compare, planned_queries, require_sensible
-    from simulate.report import print_comparison, summary
+    from simulate.document import summary
+    from simulate.report import print_comparison
     from simulate.results import write_results
     from simulate.warmup import parse_warm_up
 

@@ -24,6 +24,9 @@ SECOND_S = 1.0
 LOAD_WINDOW_S = 10.0
 """Windows in which the load of a fleet is told, and the power that goes with it."""
 
+_ROUNDING = 1e-12
+"""What sums of seconds may err by, relatively: a share that is met but for it is met."""
+
 _LEVELS = 10
 _MOMENTS_AT_ONCE = 1 << 18
 
@@ -78,7 +81,8 @@ def percentiles_w(intervals: Intervals) -> dict[str, float]:
     power_w = np.diff(np.interp(edges_s, moments_s, energy_j)) / weights
     order = np.argsort(power_w)
     power_w, until = power_w[order], np.cumsum(weights[order])
-    places = np.searchsorted(until, np.array(list(PERCENTILES.values())) * until[-1])
+    needed_s = np.array(list(PERCENTILES.values())) * until[-1]
+    places = np.searchsorted(until, needed_s * (1 - _ROUNDING))
     found = power_w[np.minimum(places, power_w.size - 1)].tolist()
     return dict(zip(PERCENTILES, found, strict=True))
 

@@ -1,20 +1,16 @@
-"""A comparison as a person reads it, and as a machine does.
+"""A comparison as a person reads it.
 
-In: a comparison. Out: one table for the terminal; one document for ``summary.json``.
+In: a comparison. Out: one table for the terminal, and what must be known of it.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from model.beyond import is_transferred
 from model.work import Phase
-from phasewatt import __version__
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
 from simulate.groups import Group
 from simulate.meter import State
@@ -22,10 +18,7 @@ from simulate.number import number
 from simulate.order import Order
 from simulate.parts_report import parts_table
 from simulate.power import PERCENTILES, WINDOWS_S
-from simulate.prepare import Prepared
 from simulate.quality import How
-
-SUMMARY_VERSION = 1
 
 _STATES = (State.PREFILL, State.DECODE, State.SWITCHING, State.IDLE)
 _RARE_STATES = (State.SLEEPING, State.STARTING, State.OFF, State.FAILED)
@@ -42,98 +35,6 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             console.print(parts_table(comparison, result, by))
     for line in _footnotes(comparison):
         console.print(line, style="dim")
-
-
-def summary(comparison: Comparison) -> dict[str, Any]:
-    """Return the whole comparison as a document of plain values, the same for the same inputs."""
-    scenario, trace, calibration = comparison.scenario, comparison.trace, comparison.calibration
-    return {
-        "schema": "phasewatt-summary",
-        "schema_version": SUMMARY_VERSION,
-        "phasewatt": __version__,
-        "scenario": asdict(scenario),
-        "replicas": comparison.replicas,
-        "trace": {
-            "name": trace.name,
-            "requests": len(trace),
-            "prompt_tokens": int(trace.prompt_tokens.sum()),
-            "output_tokens": int(trace.output_tokens.sum()),
-            "source": {
-                "description": trace.source.description,
-                "licence": trace.source.licence,
-                "kind": trace.source.kind,
-                "url": trace.source.url,
-                "operations": list(trace.source.operations),
-                "skipped": dict(trace.source.skipped),
-            },
-        },
-        "calibration": {
-            "name": calibration.name,
-            "gpu": calibration.gpu.name,
-            "power_limit_w": calibration.gpu.power_limit_w,
-            "idle_power_w": calibration.gpu.idle_power_w,
-            "origins": {k: asdict(o) for k, o in calibration.gpu.origins.items()},
-            "provenance": asdict(calibration.provenance),
-        },
-        "groups": [
-            {
-                "name": group.name,
-                "model": served.model,
-                "calibration": group.calibration.name,
-                "gpu": group.calibration.gpu.name,
-                "tensor_parallel": group.scenario.tensor_parallel,
-                "replicas": len(served.replicas),
-            }
-            for group, served in zip(
-                comparison.groups, comparison.results[0].outcome.groups, strict=True
-            )
-        ],
-        "baseline": comparison.results[0].outcome.policy,
-        "policies": [_policy(result) for result in comparison.results],
-        "warnings": list(comparison.warnings),
-    }
-
-
-def _policy(result: PolicyResult) -> dict[str, Any]:
-    prepared, outcome = result.prepared, result.outcome
-    return {
-        "policy": outcome.policy,
-        **_ready(prepared),
-        "groups": [
-            {"name": served.name, "replicas": list(served.replicas), **_ready(ready)}
-            for served, ready in zip(outcome.groups, result.fleet.groups, strict=True)
-        ],
-        "batching": asdict(prepared.batching),
-        "metrics": asdict(result.metrics),
-        "quality": asdict(result.quality),
-        "promise": _promise(result),
-        "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),
-        "energy_j": asdict(result.energy_j),
-        "saving": asdict(result.saving),
-        "latency_change": {k: asdict(e) for k, e in result.latency_change.items()},
-        "parts": {by: [asdict(part) for part in parts] for by, parts in result.parts.items()},
-    }
-
-
-def _ready(prepared: Prepared) -> dict[str, Any]:
-    return {
-        "model": prepared.model,
-        "engine": prepared.curves[Phase.PREFILL].engine,
-        "clocks": {
-            phase.value: {
-                "asked_mhz": _finite(prepared.asked_mhz[phase]),
-                "held_mhz": prepared.held_mhz[phase],
-                "measured_mhz": list(prepared.curves[phase].measured_mhz),
-                "transferred": is_transferred(prepared.curves[phase], prepared.held_mhz[phase]),
-                "time_form": prepared.curves[phase].time.form,
-                "time_holdout_mape": prepared.curves[phase].time.errors.holdout_mape,
-                "power_form": prepared.curves[phase].power.form,
-                "power_holdout_mape": prepared.curves[phase].power.errors.holdout_mape,
-            }
-            for phase in Phase
-        },
-        "power_cap_w": prepared.governor.cap_w,
-    }
 
 
 def _headline(comparison: Comparison) -> str:
@@ -328,16 +229,6 @@ def _quality(result: PolicyResult) -> str:
     return rf"{quality.mean:.1%} \[{quality.low:.1%}, {quality.high:.1%}]"
 
 
-def _promise(result: PolicyResult) -> dict[str, Any] | None:
-    selected = result.fleet.selected
-    if selected is None or selected.choice.promise is None:
-        return None
-    promise = selected.choice.promise
-    share = promise.held_out_share
-    told = {"threshold": _finite(promise.threshold), "held_out_share": _finite(share)}
-    return {**asdict(promise), **told, "kept": promise.kept}
-
-
 def _attainment(objective: str) -> Callable[[PolicyResult], str]:
     return lambda result: f"{_attained(result)[objective]:.2%}"
 
@@ -409,7 +300,3 @@ def _footnotes(comparison: Comparison) -> list[str]:
             )
     lines.append(f"Trace: {source.kind}; {source.description}")
     return lines
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

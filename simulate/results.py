@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from model.work import Array
 from simulate.compare import Comparison
+from simulate.document import summary
 from simulate.meter import State
 from simulate.outcome import Outcome
 from simulate.parts_report import parts_columns
-from simulate.report import summary
 
 _ROWS_AT_ONCE = 1 << 19
 """Rows of ``power.parquet`` that are in memory as a table at any time."""

@@ -15,11 +15,11 @@ a token in that step.
 """
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
 from typing import NamedTuple
 
 from model.pricing import Step
 from simulate.batching import BLOCK_TOKENS, Limits
+from simulate.decoding import Decoding
 from simulate.kv_blocks import KvBlocks, PlainBlocks, blocks_of
 from simulate.line import ByPriority, FirstCome, Line
 from simulate.prefix_cache import PrefixCache, Prefixes
@@ -91,7 +91,6 @@ class Scheduler:
         self._limits = limits
         self._prefilled = prefilled
         self._priority = priority
-        self._many = max(len(prompt_tokens), 1)
         self._blocks: KvBlocks = PlainBlocks(limits.kv_blocks)
         if prefixes is not None:
             self._blocks = PrefixCache(limits.kv_blocks, prefixes, prompt_tokens)
@@ -100,15 +99,7 @@ class Scheduler:
         self._partial: Chunk | None = None
         self._resuming: dict[int, int] = {}
         self._passed_over: list[tuple[int, int]] = []
-        # Sequences that decode, in the order of their admission. All of them gain a token in each
-        # step, so each is told by what stays: its cached tokens less the steps made so far.
-        self._decoding: dict[int, int] = {}
-        self._made = 0
-        self._context_tokens = 0
-        self._ends: dict[int, int] = {}
-        self._next_ends: list[int] = []
-        # How many of them fill their last block at a step, by that step's number modulo a block.
-        self._filling = [0] * BLOCK_TOKENS
+        self._decoding = Decoding(len(prompt_tokens))
         # What the planned step has taken already: blocks of those that decode, prompts.
         self._taken = 0
         self._chunks: list[Chunk] = []
@@ -152,7 +143,7 @@ class Scheduler:
         """Return the tokens that ``request`` has got here."""
         prompt = self._prompt_tokens[request] + self._prefilled
         if request in self._decoding:
-            return self._decoding[request] + self._made + 1 - prompt
+            return self._decoding.cached(request) + 1 - prompt
         for other, cached in self._passed_over:
             if other == request:
                 return cached + 1 - prompt
@@ -181,7 +172,8 @@ class Scheduler:
             # After a preemption, requests may join again in the next step.
             may_join = self.preemptions > before
             if not may_join:
-                steps = self._steps_until_change()
+                # The first step has taken its blocks.
+                steps = self._decoding.steps_until_change(self._blocks.free + self._taken)
                 running = len(self._decoding) + (self._partial is not None)
                 may_join = (
                     self._limits.refills
@@ -199,18 +191,14 @@ class Scheduler:
     def advance(self, steps: int) -> Progress:
         """Make the step that was planned, ``steps`` times; return what that has brought."""
         if steps > 1:
-            self._blocks.take(self._blocks_in(steps) - self._taken)
+            self._blocks.take(self._decoding.blocks_in(steps) - self._taken)
         self._taken = 0
         self.least_free_blocks = min(self.least_free_blocks, self._blocks.free)
-        self._made += steps
-        self._context_tokens += len(self._decoding) * steps
         prefilled: list[int] = []
         finished: list[int] = []
-        while self._next_ends and self._next_ends[0] < (self._made + 1) * self._many:
-            end, request = divmod(heappop(self._next_ends), self._many)
-            if self._ends.get(request) == end:
-                self._blocks.give_back(request, self._leave(request), 0, False)
-                finished.append(request)
+        for request, cached in self._decoding.advance(steps):
+            self._blocks.give_back(request, cached, 0, False)
+            finished.append(request)
         for request, computed, tokens, target in self._chunks:
             if computed + tokens < target:
                 self._partial = Chunk(request, computed + tokens, 0, target)
@@ -221,9 +209,7 @@ class Scheduler:
                 finished.append(request)
         if prefilled and self._joined:
             # Those that decode at once were not the first to be admitted.
-            for request in self._admitted:
-                if request in self._decoding:
-                    self._decoding[request] = self._decoding.pop(request)
+            self._decoding.reorder(self._admitted)
         self._chunks, self._joined, self._admitted = [], [], []
         return Progress(prefilled, finished)
 
@@ -236,12 +222,12 @@ class Scheduler:
         if self._priority is not None and self._lacks_blocks():
             self._serve_by_priority(self._priority, stopped)
             return 0
-        while self._filling[self._made % BLOCK_TOKENS] > blocks.free:
+        while self._decoding.blocks_of_step() > blocks.free:
             if self._partial is not None:
                 self._preempt_partial()
             else:
-                stopped.append(self._preempt(next(reversed(self._decoding)), 0))
-        self._taken = self._filling[self._made % BLOCK_TOKENS]
+                stopped.append(self._preempt(self._decoding.last(), 0))
+        self._taken = self._decoding.blocks_of_step()
         blocks.take(self._taken)
         left = self._limits.batched_tokens - len(self._decoding)
         if self._partial is None or left <= 0:
@@ -254,7 +240,7 @@ class Scheduler:
         return left - tokens
 
     def _lacks_blocks(self) -> bool:
-        needed = self._filling[self._made % BLOCK_TOKENS]
+        needed = self._decoding.blocks_of_step()
         if self._partial is not None:
             left = self._limits.batched_tokens - len(self._decoding)
             needed += self._next_chunk(self._partial, left)[1]
@@ -276,7 +262,7 @@ class Scheduler:
             if partial is not None and partial.request == request:
                 tokens, needed = self._next_chunk(partial, left)
             else:
-                needed = int((self._decoding[request] + self._made) % BLOCK_TOKENS == 0)
+                needed = self._decoding.blocks_of_next(request)
             while needed > blocks.free:
                 last = max(order, key=lambda r: (priority[r], r))
                 place = order.index(last)
@@ -300,7 +286,7 @@ class Scheduler:
     def _pass_over(self, requests: list[int], stopped: list[int]) -> None:
         for request in requests:
             if request in self._decoding:
-                self._passed_over.append((request, self._leave(request)))
+                self._passed_over.append((request, self._decoding.leave(request)))
                 stopped.append(request)
 
     def _next_chunk(self, partial: Chunk, left: int) -> tuple[int, int]:
@@ -352,34 +338,7 @@ class Scheduler:
         chunks = self._chunks
         tokens = sum(chunk.tokens for chunk in chunks)
         pairs = sum(c.tokens * c.computed + c.tokens * (c.tokens + 1) // 2 for c in chunks)
-        return Step(len(chunks), tokens, pairs, len(self._decoding), self._context_tokens)
-
-    def _steps_until_change(self) -> int:
-        """Return the steps until the next sequence ends or blocks run out."""
-        while True:
-            end, request = divmod(self._next_ends[0], self._many)
-            if self._ends.get(request) == end:
-                break
-            heappop(self._next_ends)
-        steps = end - self._made
-        # The first step has taken its blocks.
-        free = self._blocks.free + self._taken
-        if self._blocks_in(steps) <= free:
-            return steps
-        rounds, spare = divmod(free, len(self._decoding))
-        steps = rounds * BLOCK_TOKENS
-        while self._filling[(self._made + steps) % BLOCK_TOKENS] <= spare:
-            spare -= self._filling[(self._made + steps) % BLOCK_TOKENS]
-            steps += 1
-        return steps
-
-    def _blocks_in(self, steps: int) -> int:
-        """Return the blocks that the decoding sequences fill up to begin in ``steps`` steps."""
-        rounds, rest = divmod(steps, BLOCK_TOKENS)
-        blocks = rounds * len(self._decoding)
-        for step in range(self._made, self._made + rest):
-            blocks += self._filling[step % BLOCK_TOKENS]
-        return blocks
+        return Step(len(chunks), tokens, pairs, len(self._decoding), self._decoding.context_tokens)
 
     def _join(self, request: int, cached: int) -> bool:
         """Let ``request`` decode with ``cached`` tokens; False where it has all its tokens."""
@@ -388,26 +347,12 @@ class Scheduler:
         remaining = self._output_tokens[request] - got
         if remaining <= 0:
             return False
-        base = cached - self._made
-        self._decoding[request] = base
-        self._filling[-base % BLOCK_TOKENS] += 1
-        self._context_tokens += cached + 1
-        self._ends[request] = self._made + remaining
-        heappush(self._next_ends, (self._made + remaining) * self._many + request)
+        self._decoding.join(request, cached, remaining)
         return True
-
-    def _leave(self, request: int) -> int:
-        """Take ``request`` from those that decode; return how many tokens it had cached."""
-        base = self._decoding.pop(request)
-        cached = base + self._made
-        self._filling[-base % BLOCK_TOKENS] -= 1
-        self._context_tokens -= cached + 1
-        del self._ends[request]
-        return cached
 
     def _preempt(self, request: int, begun: int) -> int:
         """Preempt ``request``, which decodes and has taken ``begun`` blocks for this step."""
-        cached = self._leave(request)
+        cached = self._decoding.leave(request)
         self._blocks.give_back(request, cached, begun, True)
         self._send_back(request, cached, cached + 1)
         return request

@@ -1,13 +1,16 @@
+import gzip
 import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from campaigns import SWEEP, campaign, run
+from click.testing import CliRunner
 
 from calibrate import campaign as campaign_module
 from calibrate.bench import Engine
 from calibrate.campaign import design_of, run_campaign
+from calibrate.cli import main
 from calibrate.design import FEWEST_PER_SERIES
 from calibrate.fit import fit_study
 from calibrate.log import BadLog, Idle, Measured, read_log
@@ -23,6 +26,8 @@ from model.work import Phase
 from phasewatt.errors import BadOption, UnsupportedGpu
 
 TINY = {"batches": (1, 8), "prompts": (128,), "contexts": (128, 1024), "sm_mhz": (1200, 1980)}
+
+TINY_OBSERVED = {key: value for key, value in TINY.items() if key != "sm_mhz"}
 
 TRUTH = twin_truth("h100")
 
@@ -67,6 +72,48 @@ def test_a_twin_is_labelled_in_everything(logs, strategy):
     assert study.gpu.idle_power_w == pytest.approx(TRUTH.idle_w, rel=0.01)
     assert study.gpu.memory_bytes == TRUTH.memory_bytes
     assert study.gpu.power_limit_w == TRUTH.cap_w
+
+
+def test_logs_of_one_kind_of_gpu_make_one_study(logs, tmp_path):
+    (steered, first), (observed, second) = logs[Strategy.STEER], logs[Strategy.OBSERVE]
+    packed = tmp_path / "observed.jsonl.gz"
+    packed.write_bytes(gzip.compress(observed.read_bytes()))
+    study = study_of_logs([steered, packed])
+    rows = study.measurements
+    assert len(rows) == len(first.measured) + len(second.measured)
+    assert study.gpu.idle_power_w == pytest.approx(TRUTH.idle_w, rel=0.01)
+    # Points of the log in which nothing was steered keep the power that was measured.
+    alone = rows.rows(np.arange(len(rows)) >= len(first.measured))
+    told_w = [record.measurement.power_w.value for record in second.measured]
+    np.testing.assert_allclose(alone.power_w, told_w, rtol=0.02)
+    mean, sd = study.believed["voltage_slope"]
+    # The twin's voltage is 1 at its knee, the mixtures' at the highest clock.
+    true = TRUTH.slope / (1 + TRUTH.slope * (1 - TRUTH.knee))
+    assert abs(mean - true) < 2.5 * sd < true
+    calibration = fit_study(study)
+    assert parse(dump(calibration), "dumped") == calibration
+
+
+def test_logs_of_two_kinds_of_gpu_are_refused(logs, tmp_path):
+    other = tmp_path / "other.jsonl"
+    run(other, campaign(60.0, Strategy.OBSERVE, **TINY_OBSERVED), gpu="twin:rtx3090")
+    with pytest.raises(BadLog, match=r"other.jsonl: found .*rtx3090.*; expected .*h100.*, as in "):
+        study_of_logs([logs[Strategy.STEER][0], other])
+    spoilt = tmp_path / "spoilt.jsonl.gz"
+    spoilt.write_bytes(b"no gzip")
+    with pytest.raises(BadLog, match="expected gzip, as its name says"):
+        study_of_logs([spoilt])
+
+
+def test_a_table_goes_alone(logs, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("model,phase\n", encoding="utf-8")
+    output = str(tmp_path / "c.json")
+    result = CliRunner().invoke(
+        main, ["fit", str(logs[Strategy.STEER][0]), str(table), "-o", output]
+    )
+    assert result.exit_code == 2
+    assert "table.csv: is a table; expected it alone, or logs only" in result.stderr
 
 
 @pytest.mark.parametrize("strategy", [Strategy.LOCK, Strategy.STEER])

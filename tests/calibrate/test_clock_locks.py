@@ -61,7 +61,7 @@ def test_a_twin_is_given_back_after_an_error_and_leaves_no_record(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_of_the_reset_waits_for_it(number):
+def test_a_signal_in_the_middle_of_the_reset_waits_for_it(number, tmp_path):
     gpu, _, _ = twin()
 
     class Interrupted(TwinGpu):
@@ -72,18 +72,18 @@ def test_a_signal_in_the_middle_of_the_reset_waits_for_it(number):
     gpu.__class__ = Interrupted
     expected = KeyboardInterrupt if number == signal.SIGINT else SystemExit
     before = signal.getsignal(number)
-    with pytest.raises(expected), locked_clocks(gpu) as lock:
+    with pytest.raises(expected), locked_clocks(gpu, tmp_path) as lock:
         lock.lock_sm(1200)
     assert gpu.locked_sm_mhz is None
     assert signal.getsignal(number) is before
 
 
-def test_a_handler_that_somebody_else_set_is_left_alone():
+def test_a_handler_that_somebody_else_set_is_left_alone(tmp_path):
     seen = []
     before = signal.signal(signal.SIGTERM, lambda *_: seen.append("theirs"))
     try:
         gpu, _, _ = twin()
-        with locked_clocks(gpu) as lock:
+        with locked_clocks(gpu, tmp_path) as lock:
             lock.lock_sm(1200)
             os.kill(os.getpid(), signal.SIGTERM)
         assert seen == ["theirs"]
@@ -91,11 +91,11 @@ def test_a_handler_that_somebody_else_set_is_left_alone():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_lock_that_is_denied_after_one_that_held_is_still_given_back():
+def test_a_lock_that_is_denied_after_one_that_held_is_still_given_back(tmp_path):
     gpu, _, _ = twin()
 
     def lock_both():
-        with locked_clocks(gpu) as lock:
+        with locked_clocks(gpu, tmp_path) as lock:
             lock.lock_sm(1200)
             lock.lock_memory(1)
 

@@ -98,6 +98,14 @@ def test_a_larger_budget_begins_with_more():
     assert small.first_time_s == pytest.approx(START_S + LOAD_S + cells_s)
 
 
+def test_fewer_points_of_each_series_are_enough_when_asked_for():
+    cells = replace(SWEEP, strategy=Strategy.OBSERVE).cells(
+        SWEEP.points(80 * 1024**3), Strategy.OBSERVE
+    )
+    design = plan_design(cells, 60.0, PLAN, np.random.default_rng(0), fewest=5)
+    assert len(design.first) == 2 * 5
+
+
 def test_seven_clocks_fit_into_the_smallest_block():
     clocks = (690, 900, 1125, 1335, 1545, 1770, 1980)
     design = designed(replace(SWEEP, sm_mhz=clocks), 60.0)

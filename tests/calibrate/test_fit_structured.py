@@ -12,10 +12,11 @@ from calibrate.twin.cost import step_cost
 from calibrate.twin.truth import twin_truth
 from model.activity import ACTIVITY_FORMS
 from model.calibration import dump, parse
-from model.choice import fitted, with_activity, with_time_errors
+from model.choice import fitted
 from model.curves import Curves
 from model.forms import FORMS
 from model.geometry import GEOMETRIES
+from model.power_choice import with_activity, with_time_errors
 from model.provenance import Kind
 from model.roofline import ROOFLINES, Roofline
 from model.structured import Sharing, Structure

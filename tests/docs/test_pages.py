@@ -4,7 +4,6 @@ import importlib.util
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +42,7 @@ def pages_with(language):
 @pytest.fixture
 def desk(tmp_path):
     """A directory that holds what the pages take for granted, as a reader would have it."""
-    for name in ("rtx3090-club3090.csv", "rtx3090-club3090.toml"):
-        shutil.copy(ROOT / "model" / "shipped" / name, tmp_path)
+    renew.furnish(tmp_path)
     return tmp_path
 
 

@@ -213,6 +213,23 @@ def test_what_a_calibration_does_not_have():
     assert str(error.value) == "calibration tiny has no decode curves of tiny"
 
 
+@pytest.mark.parametrize(
+    ("form", "alike"),
+    [
+        ("a+b/g", "'a+b/f'"),
+        ("rofline + walk", "'roofline + walk'"),
+        ("cubic\n", "'cubic'"),
+        ("xyz", "'b/f'"),
+    ],
+)
+def test_an_unknown_form_is_answered_with_those_most_like_it(form, alike):
+    line = refused(changed("curves.0.time.form", form))
+    begin = f"c.json: field curves.0.time: form {form!r} is not known; expected one of "
+    assert line.startswith(begin)
+    assert alike in line
+    assert len(line) < len(begin) + 200
+
+
 def test_draws_are_the_same_for_the_same_seed_and_stay_within_bounds():
     calibration = tiny.uncertain()
 

@@ -1,6 +1,7 @@
 """Steps of both phases: one price for the whole step, fast and by the curves alike."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,24 @@ STEPS = st.one_of(
         st.integers(1, 4000),
     ),
 )
+
+
+@pytest.mark.parametrize("prices", ["curves", "affine"])
+def test_a_step_of_both_phases_is_set_no_lower_than_both_were_calibrated(prices):
+    calibration = structured.calibration()
+    prefill, decode = curves_of(calibration)
+    low = replace(prefill, domain=replace(prefill.domain, sm_mhz=(500.0, 2000.0)))
+    high = replace(decode, domain=replace(decode.domain, sm_mhz=(900.0, 2000.0)))
+    made = {
+        "curves": CurvePrices(low, high, calibration.gpu, None, mixed_curves(low, high)),
+        "affine": AffinePrices(low, high, calibration.gpu, None),
+    }[prices]
+    mixed = Step(1, 64, 64 * 65 // 2, 4, 400)
+    assert made.price(mixed, 1, 600.0).sm_mhz == pytest.approx([900.0])
+    assert made.price(mixed, 1, 1200.0).sm_mhz == pytest.approx([1200.0])
+    assert made.price(Step(1, 64, 64 * 65 // 2, 0, 0), 1, 600.0).sm_mhz == pytest.approx([600.0])
+    with pytest.raises(OutOfRange):
+        made.price(Step(0, 0, 0, 4, 400), 1, 600.0)
 
 
 def curves_of(calibration):

@@ -15,9 +15,11 @@ from structured_rows import (
 )
 
 from model.activity import ACTIVITY_FORMS
-from model.choice import choose_power, choose_time, fitted, with_activity, with_time_errors
+from model.choice import fitted
+from model.power_choice import choose_power, with_activity, with_time_errors
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
 from model.structured import Sharing, Structure, fit_structure
+from model.time_choice import choose_time
 from model.work import Phase, Work
 from phasewatt.errors import BadTable
 
@@ -60,6 +62,30 @@ def test_groups_keep_their_own_coefficients():
     for number, block in enumerate(rows.blocks):
         found = solution.coefficients(number)[where]
         assert found == pytest.approx(of_block(block)["flops_per_s"], rel=2e-3)
+
+
+def test_what_a_form_misses_of_a_step_does_not_pass_for_the_clocks_doing():
+    """Heavy steps run at low clocks, and a form that misses them by 4% must not read a slope."""
+    rng = np.random.default_rng(2)
+    every = steps(blocks(("llama-3.1-8b", "qwen2.5-14b")), np.linspace(1500, 2000, 6))
+    exact = generated(every, SERIAL, NOISE, rng)
+    kinds = np.unique(exact.configuration)
+    missed = dict(zip(kinds.tolist(), rng.normal(0, 0.04, kinds.size).tolist(), strict=True))
+    off = np.exp([missed[kind] for kind in exact.configuration.tolist()])
+    # Most kinds of step are seen at one clock; a few at three.
+    seen = {kind: {1500.0, 1800.0, 2000.0} if kind % 2 == 0 else {2000.0} for kind in missed}
+    kept = np.array(
+        [mhz in seen[kind] for kind, mhz in zip(exact.configuration, exact.sm_mhz, strict=True)]
+    )
+    rows = replace(exact, target=exact.target * off).rows(kept)
+    solution = fit_structure(Structure(SERIAL, Sharing.ALL), rows, REFERENCE_MHZ)
+    at = every.inputs(REFERENCE_MHZ)
+    fitted = SERIAL.evaluate(tuple(solution.coefficients(0)), at)
+    true = SERIAL.evaluate(tuple(coefficients(SERIAL)), at)
+    for kind in kinds[kinds % 2 == 0]:
+        mine = every.configuration == kind
+        slower = (fitted[mine].max() / fitted[mine].min()) / (true[mine].max() / true[mine].min())
+        assert slower == pytest.approx(1, abs=0.008)
 
 
 def test_outliers_move_no_coefficient_beyond_its_interval():

@@ -1,10 +1,11 @@
 """Power over time: shares of seconds, parts of a run, and how far it follows the load."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulate.meter import Intervals, State
@@ -34,8 +35,12 @@ def random_run(rng, replicas, end_s):
 
 
 @settings(max_examples=50)
-@given(st.integers(0, 2**32), st.integers(1, 3), st.floats(0.3, 40.0))
-def test_percentiles_are_those_of_every_second(seed, replicas, end_s):
+@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(300, 40 * 1024))
+@example(116, 1, 2048)
+@example(116, 2, 2048)
+def test_percentiles_are_those_of_every_second(seed, replicas, end_1024th_s):
+    # In such parts of a second every length and every share of them is exact: ties are ties.
+    end_s = end_1024th_s / 1024
     run = random_run(np.random.default_rng(seed), replicas, end_s)
     edges = np.append(np.arange(0.0, end_s, 1.0), end_s)
     seconds = []
@@ -44,11 +49,18 @@ def test_percentiles_are_those_of_every_second(seed, replicas, end_s):
         inside_s = np.maximum(stop_s - np.maximum(run.start_s, begin), 0)
         seconds.append((float(inside_s @ run.power_w) / (end - begin), end - begin))
     seconds.sort()
-    for label, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        until = itertools.accumulate(length_s for _, length_s in seconds)
-        reached = (passed_s >= share * end_s * (1 - 1e-12) for passed_s in until)
+    for label, percent in (("p50", 50), ("p95", 95), ("p99", 99)):
+        needed_s = Fraction(percent, 100) * Fraction(end_s)
+        until = itertools.accumulate(Fraction(length_s) for _, length_s in seconds)
+        reached = (passed_s >= needed_s for passed_s in until)
         expected_w = next(w for (w, _), there in zip(seconds, reached, strict=True) if there)
         assert percentiles_w(run)[label] == pytest.approx(expected_w, rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize("last_s", [0.999999999999993, 1.0])
+def test_a_second_that_lacks_only_rounding_is_a_whole_one(last_s):
+    rows = [(0, State.DECODE, 0.0, 1.0, 700.0), (0, State.IDLE, 1.0, last_s, 60.0)]
+    assert percentiles_w(intervals(rows)) == pytest.approx({"p50": 60, "p95": 700, "p99": 700})
 
 
 @settings(max_examples=50)
