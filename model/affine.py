@@ -5,7 +5,6 @@ In: curves whose time knows its parts and whose power knows what is busy. Out: t
 """
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from model.gpu import Gpu, Load
 from model.mixed import MixedCurves, mixed_curves
 from model.pricing import CurvePrices, Priced, Step, StepPrices
 from model.shape import Coefficients, Inputs, Parts
-from model.single import Single
+from model.single import MixedSingle, Single
 from model.work import Array, Phase, Work
 
 _AMOUNT = 2.0**40
@@ -42,8 +41,12 @@ class AffinePrices:
         mixed = MixedCurves(prefill, decode)
         self._by_curves = CurvePrices(prefill, decode, gpu, cap_w, mixed)
         self._gpu = gpu
-        self._shared = mixed.shared
         self._prefill, self._decode = _Affine(prefill), _Affine(decode)
+        self._forms: dict[tuple[bool, bool], _Affine | _Mixed] = {
+            (True, False): self._prefill,
+            (False, True): self._decode,
+            (True, True): self._prefill if mixed.shared else _Mixed(self._prefill, self._decode),
+        }
         self._kinds: dict[tuple[bool, bool], Load] = {
             (True, False): prefill,
             (False, True): decode,
@@ -58,15 +61,11 @@ class AffinePrices:
         """
         if steps == 1:
             return self._single(step, asked_mhz)
-        prefills, decodes = step.prefill_tokens > 0, step.decode_batch > 0
-        low_mhz, high_mhz, limit_w = self._loads[prefills, decodes]
-        bases = [
-            (share, curves, curves.parts(step, steps)) for share, curves in self._weights(step)
-        ]
-        levels = [(share, *curves.powers_w(parts)) for share, curves, parts in bases]
-        static_w = _sum([(share, static) for share, static, _ in levels])
-        dynamic_w = _sum([(share, dynamic) for share, _, dynamic in levels])
-        voltage = bases[0][1]
+        kind = step.prefill_tokens > 0, step.decode_batch > 0
+        low_mhz, high_mhz, limit_w = self._loads[kind]
+        form, voltage = self._forms[kind], self._prefill
+        parts = form.parts(step, steps)
+        static_w, dynamic_w = form.powers_w(parts)
         target = min(_at_least(low_mhz, step, asked_mhz), high_mhz)
         power_w = static_w + dynamic_w * voltage.switching(target)
         over = power_w > limit_w
@@ -80,40 +79,33 @@ class AffinePrices:
             power_w = np.where(over, limit_w, power_w)
         if target < low_mhz or (high_mhz < asked_mhz < np.inf and not over.all()):
             return self._by_curves.price(step, steps, asked_mhz)
-        time_s = _sum([(share, curves.time_s(parts, held)) for share, curves, parts in bases])
-        return Priced(time_s, power_w, np.full(steps, held))
+        return Priced(form.time_s(parts, held), power_w, np.full(steps, held))
 
     def _single(self, step: Step, asked_mhz: float) -> Priced:
-        low_mhz, high_mhz, limit_w = self._loads[step.prefill_tokens > 0, step.decode_batch > 0]
-        weights = self._weights(step)
-        bases = [(share, each.single, each.single.parts(step)) for share, each in weights]
-        levels = [(share, each.level(parts)) for share, each, parts in bases]
-        static_w = sum(share * level.static_w for share, level in levels)
-        dynamic_w = sum(share * level.dynamic_w for share, level in levels)
-        voltage = weights[0][1]
+        kind = step.prefill_tokens > 0, step.decode_batch > 0
+        low_mhz, high_mhz, limit_w = self._loads[kind]
+        single, voltage = self._forms[kind].single, self._prefill
+        parts = single.parts(step)
+        static_w, dynamic_w = single.level(parts)
         held = min(_at_least(low_mhz, step, asked_mhz), high_mhz)
         power_w = static_w + dynamic_w * voltage.switching(held)
         over = power_w > limit_w
         if held < low_mhz or (over and static_w + dynamic_w * voltage.switching(low_mhz) > limit_w):
             return self._by_curves.price(step, 1, asked_mhz)
         if over:
-            held = bases[0][1].clock_mhz((limit_w - static_w) / dynamic_w)
+            held = voltage.single.clock_mhz((limit_w - static_w) / dynamic_w)
             power_w = limit_w
         elif high_mhz < asked_mhz < np.inf:
             return self._by_curves.price(step, 1, asked_mhz)
-        time_s = sum(share * each.time_s(parts, held) for share, each, parts in bases)
-        return Priced(np.array([time_s]), np.array([power_w]), np.array([held]))
+        return Priced(np.array([single.time_s(parts, held)]), np.array([power_w]), np.array([held]))
 
     def at_clocks(self, step: Step, steps: int, sm_mhz: Array) -> Priced:
         """Return what ``step`` costs at clocks that hold, whatever the power limit."""
-        bases = [
-            (share, curves, curves.parts(step, steps)) for share, curves in self._weights(step)
-        ]
-        levels = [(share, *curves.powers_w(parts)) for share, curves, parts in bases]
-        switched = bases[0][1].switching_at(sm_mhz)
-        power_w = _sum([(share, static + dynamic * switched) for share, static, dynamic in levels])
-        time_s = _sum([(share, curves.time_s(parts, sm_mhz)) for share, curves, parts in bases])
-        return Priced(time_s, power_w, sm_mhz)
+        form = self._forms[step.prefill_tokens > 0, step.decode_batch > 0]
+        parts = form.parts(step, steps)
+        static_w, dynamic_w = form.powers_w(parts)
+        power_w = static_w + dynamic_w * self._prefill.switching_at(sm_mhz)
+        return Priced(form.time_s(parts, sm_mhz), power_w, sm_mhz)
 
     def lowest_mhz(self, step: Step) -> float:
         """Return the lowest clock at which such a step was calibrated."""
@@ -139,14 +131,6 @@ class AffinePrices:
         prefill_s = mine.time_s(mine.parts(prefill), sm_mhz)
         decode_s = other.time_s(other.parts(decode), sm_mhz)
         return prefill_s / (prefill_s + decode_s)
-
-    def _weights(self, step: Step) -> "list[tuple[float, _Affine]]":
-        if self._shared or not step.decode_batch:
-            return [(1.0, self._prefill if step.prefill_tokens else self._decode)]
-        if not step.prefill_tokens:
-            return [(1.0, self._decode)]
-        share = step.prefill_tokens / (step.prefill_tokens + step.decode_batch)
-        return [(share, self._prefill), (1 - share, self._decode)]
 
 
 def _at_least(low_mhz: float, step: Step, asked_mhz: float) -> float:
@@ -188,8 +172,8 @@ class _Affine:
         assert total is not None
         self._total = total
         self._theta: Coefficients = tuple(time.theta)
-        self._time_scale, self._time_mhz = time.scale, time.reference_mhz
-        self._matrix = _matrix(curves)
+        self.time_scale, self.time_mhz = time.scale, time.reference_mhz
+        self.matrix = _matrix(curves)
         value = power.coefficients
         self._power_scale = power.scale
         self._static_w = value["static_w"], value.get("memory_static_w", 0.0)
@@ -199,31 +183,26 @@ class _Affine:
         self._switching_of_grid = self._switching(_GRID)
         self._known: dict[float, float] = {}
         self._growth: dict[int, Array] = {}
-        self.single = Single(curves, self._matrix, _GRID, self._switching_of_grid)
+        self.single = Single(curves, self.matrix, _GRID, self._switching_of_grid)
 
     def parts(self, step: Step, steps: int) -> Array:
         """Return the parts of a time at x = 1, and what each gains as 1 / x does, (8, steps)."""
-        batch = step.decode_batch
-        walk = step.context_tokens / batch if batch else 0.0
-        first = self._matrix @ np.array([1.0, *step, walk])
-        if steps == 1:
-            return np.asarray(first[:, None])
-        growth = self._growth.get(batch)
-        if growth is None:
-            growth = self._growth[batch] = (self._matrix[:, 5] * batch + self._matrix[:, 6])[
-                :, None
-            ]
-        counted = _COUNTED[:steps] if steps <= _COUNTED.size else np.arange(float(steps))
-        return np.asarray(first[:, None] + growth * counted)
+        return _counted(self.matrix, self._growth, step, steps)
 
     def time_s(self, parts: Array, sm_mhz: float | Array) -> Array:
         """Return the time of steps with ``parts`` at ``sm_mhz``, shape (steps,)."""
-        held = parts[:4] + (self._time_mhz / sm_mhz - 1) * parts[4:]
-        return self._time_scale * self._total(self._theta, Parts(*held))
+        return self.time_scale * self.total_s(parts, self.time_mhz / sm_mhz - 1)
+
+    def total_s(self, parts: Array, slow: float | Array) -> Array:
+        """Return the time of steps with ``parts`` where 1 / x is 1 + ``slow``, before any scale."""
+        return self._total(self._theta, Parts(*(parts[:4] + slow * parts[4:])))
 
     def powers_w(self, parts: Array) -> tuple[Array, Array]:
         """Return static power and what multiplies :meth:`switching`, each (steps,)."""
-        whole_s = self._total(self._theta, Parts(*parts[:4]))
+        return self.powers_of(parts, self._total(self._theta, Parts(*parts[:4])))
+
+    def powers_of(self, parts: Array, whole_s: Array) -> tuple[Array, Array]:
+        """Return the powers of steps with ``parts`` that take ``whole_s`` at x = 1."""
         memory, compute = (parts[1] + parts[3]) / whole_s, parts[2] / whole_s
         static_w, memory_static_w = self._static_w
         memory_w, compute_w = self._dynamic_w
@@ -259,6 +238,70 @@ class _Affine:
         return switching(x, np.asarray(self._slope), np.asarray(self._knee))
 
 
+class _Mixed:
+    """Steps of both phases whose coefficients differ; see :class:`model.mixed.MixedCurves`.
+
+    Counts that are prefill's cost what prefill says, those of decode what decode says.
+    """
+
+    def __init__(self, prefill: _Affine, decode: _Affine) -> None:
+        self._prefill, self._decode = prefill, decode
+        mine, other = prefill.time_scale * prefill.matrix, decode.time_scale * decode.matrix
+        # Of decode's reference clock, 1 / x is 1 where that of prefill's is ``ratio``.
+        ratio = decode.time_mhz / prefill.time_mhz
+        other = np.vstack([other[:4] + (ratio - 1) * other[4:], ratio * other[4:]])
+        whole = np.hstack([mine[:, :4], other[:, 4:]])
+        mine[:, 4:] = other[:, 1:4] = 0.0
+        self._matrix = np.vstack([whole, mine, other])
+        self._growth: dict[int, Array] = {}
+        self.single = MixedSingle(prefill.single, decode.single, self._matrix)
+
+    def parts(self, step: Step, steps: int) -> Array:
+        """Return the parts of the step, of its prefill and its decode alone; prefill's share.
+
+        Shape (25, steps): 8 rows each, as of one phase, and the share of tokens.
+        """
+        parts = _counted(self._matrix, self._growth, step, steps)
+        share = step.prefill_tokens / (step.prefill_tokens + step.decode_batch)
+        return np.vstack([parts, np.full((1, parts.shape[1]), share)])
+
+    def time_s(self, parts: Array, sm_mhz: float | Array) -> Array:
+        """Return the time of steps with ``parts`` at ``sm_mhz``, shape (steps,)."""
+        return self._bounded_s(parts, self._prefill.time_mhz / sm_mhz - 1)
+
+    def powers_w(self, parts: Array) -> tuple[Array, Array]:
+        """Return static power and what multiplies x V(x)^2, each (steps,)."""
+        whole_s, share = self._bounded_s(parts, 0.0), parts[24]
+        mine, other = (each.powers_of(parts, whole_s) for each in (self._prefill, self._decode))
+        return (
+            share * mine[0] + (1 - share) * other[0],
+            share * mine[1] + (1 - share) * other[1],
+        )
+
+    def _bounded_s(self, parts: Array, slow: float | Array) -> Array:
+        whole_s = self._prefill.total_s(parts[:8], slow)
+        prefill_s = self._prefill.total_s(parts[8:16], slow)
+        decode_s = self._decode.total_s(parts[16:24], slow)
+        return np.clip(whole_s, np.maximum(prefill_s, decode_s), prefill_s + decode_s)
+
+
+def _counted(matrix: Array, growth_of: dict[int, Array], step: Step, steps: int) -> Array:
+    """Return what ``matrix`` comes to for each repetition of ``step``, (rows, steps).
+
+    ``growth_of`` keeps, by batch, what a repetition adds.
+    """
+    batch = step.decode_batch
+    walk = step.context_tokens / batch if batch else 0.0
+    first = matrix @ np.array([1.0, *step, walk])
+    if steps == 1:
+        return np.asarray(first[:, None])
+    growth = growth_of.get(batch)
+    if growth is None:
+        growth = growth_of[batch] = (matrix[:, 5] * batch + matrix[:, 6])[:, None]
+    counted = _COUNTED[:steps] if steps <= _COUNTED.size else np.arange(float(steps))
+    return np.asarray(first[:, None] + growth * counted)
+
+
 def _matrix(curves: Curves) -> Array:
     """Return what each part costs per count of a step and per walked context, shape (8, 7).
 
@@ -284,9 +327,3 @@ def _matrix(curves: Curves) -> Array:
         each[:, 4:5] -= walk
         rows.append(np.hstack([constant, each, walk]))
     return np.vstack([rows[0], rows[1] - rows[0]])
-
-
-def _sum(weighted: Sequence[tuple[float, Array]]) -> Array:
-    if len(weighted) == 1:
-        return weighted[0][1]
-    return np.asarray(sum(share * values for share, values in weighted))

@@ -136,7 +136,10 @@ class Curves:
 
     def power_of(self, work: Work) -> Callable[[ArrayLike], Array]:
         """Return the power of ``work`` as a function of the SM clock alone."""
-        activity = self._activity(work)
+        return self.power_by(work, self._activity(work))
+
+    def power_by(self, work: Work, activity: Activity | None) -> Callable[[ArrayLike], Array]:
+        """Return the power of ``work``, which ``activity`` keeps the GPU busy with, likewise."""
 
         def power_w(sm_mhz: ArrayLike) -> Array:
             at = self._inputs(self.power, work, sm_mhz)

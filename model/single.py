@@ -5,6 +5,7 @@ Out: seconds, watts and clocks, the same as those of arrays to rounding.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ class Single:
         assert total is not None
         self._total, self._theta = total, tuple(time.theta)
         self._rows = [tuple(row) for row in matrix.tolist()]
-        self._time_scale, self._time_mhz = time.scale, time.reference_mhz
+        self._time_scale, self.time_mhz = time.scale, time.reference_mhz
         value, scale = power.coefficients, power.scale
         self._static_w = scale * value["static_w"], scale * value.get("memory_static_w", 0.0)
         self._dynamic_w = scale * value["memory_dynamic_w"], scale * value["compute_dynamic_w"]
@@ -49,23 +50,25 @@ class Single:
 
     def parts(self, step: Step) -> list[float]:
         """Return the parts of a time at x = 1, then what each gains as 1 / x rises by 1."""
-        batch, tokens, pairs, decoding, context = step
-        walk = context / decoding if decoding else 0.0
-        return [
-            one + a * batch + b * tokens + c * pairs + d * decoding + e * context + f * walk
-            for one, a, b, c, d, e, f in self._rows
-        ]
+        return _counted(self._rows, step)
 
     def time_s(self, parts: list[float], sm_mhz: float) -> float:
         """Return the time of a step with ``parts`` at ``sm_mhz``."""
-        slow = self._time_mhz / sm_mhz - 1
+        slow = self.time_mhz / sm_mhz - 1
         held = [at_one + slow * gain for at_one, gain in zip(parts, parts[_PARTS:], strict=False)]
-        return self._time_scale * float(self._total(self._theta, Parts(*held)))  # type: ignore[arg-type]
+        return self._time_scale * self.total_s(held)
+
+    def total_s(self, held: list[float]) -> float:
+        """Return the time of a step whose parts at its clock are ``held``, before any scale."""
+        return float(self._total(self._theta, Parts(*held)))  # type: ignore[arg-type]
 
     def level(self, parts: list[float]) -> Level:
         """Return what a step with ``parts`` draws."""
         at_one = parts[:_PARTS]
-        whole_s = float(self._total(self._theta, Parts(*at_one)))  # type: ignore[arg-type]
+        return self.level_of(at_one, self.total_s(at_one))
+
+    def level_of(self, at_one: list[float], whole_s: float) -> Level:
+        """Return what a step draws that takes ``whole_s`` at x = 1, ``at_one`` being its parts."""
         named = dict(zip(_NAMES, at_one, strict=True))
         compute = named["compute_s"] / whole_s
         memory = (named["memory_s"] + named.get("stream_s", 0.0)) / whole_s
@@ -88,3 +91,52 @@ class Single:
             slope = held * (held + (0.0 if level else 2 * self._slope) * x)
             x -= (x * held**2 - switched) / slope
         return float(x * self._power_mhz)
+
+
+class MixedSingle:
+    """Prices single steps of both phases as :class:`model.mixed.MixedCurves` does.
+
+    ``matrix`` holds the parts of three times as :class:`Single` has them, in seconds of the
+    reference clock of ``prefill``: those of the step, of its prefill alone, of its decode alone.
+    """
+
+    def __init__(self, prefill: Single, decode: Single, matrix: Array) -> None:
+        self._prefill, self._decode = prefill, decode
+        self._rows = [tuple(row) for row in matrix.tolist()]
+
+    def parts(self, step: Step) -> list[float]:
+        """Return the parts of all three times, and the share of tokens that are prefill."""
+        tokens = step.prefill_tokens + step.decode_batch
+        return [*_counted(self._rows, step), step.prefill_tokens / tokens]
+
+    def time_s(self, parts: list[float], sm_mhz: float) -> float:
+        """Return the time of a step with ``parts`` at ``sm_mhz``."""
+        return self._bounded_s(parts, self._prefill.time_mhz / sm_mhz - 1)
+
+    def level(self, parts: list[float]) -> Level:
+        """Return what a step with ``parts`` draws."""
+        whole_s, at_one, share = self._bounded_s(parts, 0.0), parts[:_PARTS], parts[-1]
+        mine, other = (each.level_of(at_one, whole_s) for each in (self._prefill, self._decode))
+        return Level(
+            share * mine.static_w + (1 - share) * other.static_w,
+            share * mine.dynamic_w + (1 - share) * other.dynamic_w,
+        )
+
+    def _bounded_s(self, parts: list[float], slow: float) -> float:
+        held = [
+            [parts[at + i] + slow * parts[at + _PARTS + i] for i in range(_PARTS)]
+            for at in (0, 2 * _PARTS, 4 * _PARTS)
+        ]
+        whole_s, prefill_s = self._prefill.total_s(held[0]), self._prefill.total_s(held[1])
+        decode_s = self._decode.total_s(held[2])
+        return min(max(whole_s, prefill_s, decode_s), prefill_s + decode_s)
+
+
+def _counted(rows: Sequence[tuple[float, ...]], step: Step) -> list[float]:
+    """Return what ``rows`` of costs per count come to for ``step``."""
+    batch, tokens, pairs, decoding, context = step
+    walk = context / decoding if decoding else 0.0
+    return [
+        one + a * batch + b * tokens + c * pairs + d * decoding + e * context + f * walk
+        for one, a, b, c, d, e, f in rows
+    ]

@@ -67,6 +67,12 @@ class Work:
         """The common shape of the columns."""
         return self.prefill_tokens.shape
 
+    def alone(self) -> "tuple[Work, Work]":
+        """Return what the prefill and what the decode of each step would be alone."""
+        none = np.zeros_like(self.prefill_tokens)
+        prefill = Work(self.prefill_batch, self.prefill_tokens, self.attended_pairs, none, none)
+        return prefill, Work(none, none, none, self.decode_batch, self.context_tokens)
+
     def at(self, index: ArrayLike | slice) -> "Work":
         """Return the steps at ``index`` along the first axis."""
         chosen = index if isinstance(index, slice) else np.asarray(index)

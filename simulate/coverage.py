@@ -227,8 +227,8 @@ def _batches(outcome: Outcome, fleet: PreparedFleet) -> Iterator[str]:
         mixed = MixedCurves(run.curves[Phase.PREFILL], run.curves[Phase.DECODE])
         if not mixed.shared:
             yield (
-                f"assumed: steps of {run.model} that mix phases lie between both phases' curves, "
-                "by their tokens"
+                f"assumed: steps of {run.model} that mix phases take what each phase's curves say "
+                "of its part, overlapping as prefill does"
             )
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.affine import AffinePrices, is_affine
+from model.beyond import reaching
 from model.calibration import parse
 from model.mixed import mixed_curves
 from model.pricing import CurvePrices, Step
@@ -64,6 +65,36 @@ def curves_of(calibration):
     return [calibration.curves_of("tiny", phase) for phase in Phase]
 
 
+def apart(prefill, decode, rng):
+    """Both phases' curves, as fits that saw one phase each may leave them."""
+
+    def moved(form, reference_mhz):
+        away = np.exp(rng.uniform(-3, 3, form.theta.size))
+        factors = [
+            f if c.reciprocal else 1.0
+            for c, f in zip(form.definition.coefficients, away, strict=True)
+        ]
+        scale = float(rng.uniform(0.5, 2))
+        return replace(
+            form.with_theta(form.theta * factors), scale=scale, reference_mhz=reference_mhz
+        )
+
+    def other_overlap(form):
+        if "overlap" not in form.coefficients:
+            return form
+        return replace(form, coefficients=form.coefficients | {"overlap": rng.uniform(1, 8)})
+
+    powers = decode.power.coefficients | {"static_w": 60.0, "compute_dynamic_w": 300.0}
+    return (
+        replace(prefill, time=moved(prefill.time, 2000.0)),
+        replace(
+            decode,
+            time=other_overlap(moved(decode.time, float(rng.choice([1800.0, 2000.0])))),
+            power=replace(decode.power, coefficients=powers),
+        ),
+    )
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     STEPS,
@@ -82,6 +113,8 @@ def test_fast_prices_are_those_of_the_curves(step, steps, asked_mhz, cap_w, deco
         knee=float(rng.uniform(0.2, 0.9)),
     )
     prefill, decode = curves_of(calibration)
+    if decode_faster != 1:
+        prefill, decode = apart(prefill, decode, rng)
     assert is_affine(prefill, decode)
     mixed = mixed_curves(prefill, decode)
     steps = 1 if step.prefill_tokens else steps
@@ -114,15 +147,74 @@ def test_one_mixed_step_is_quicker_than_two_and_slower_than_either(tokens, batch
     assert max(prefill, decode) < whole < prefill + decode
 
 
-def test_where_phases_differ_a_mixed_step_lies_between_both_by_its_tokens():
-    calibration = structured.calibration(decode_faster=2.0)
-    prefill, decode = curves_of(calibration)
+MIXED = STEPS.filter(lambda step: step.is_mixed)
+
+
+@settings(max_examples=100, deadline=None)
+@given(MIXED, st.sampled_from([500.0, 1100.0, 2000.0]), st.integers(0, 2**32))
+def test_where_phases_differ_a_mixed_step_takes_neither_less_than_each_nor_more_than_both(
+    step, mhz, seed
+):
+    rng = np.random.default_rng(seed)
+    calibration = structured.calibration(structured.random_terms(rng))
+    prefill, decode = apart(*curves_of(calibration), rng)
     mixed = mixed_curves(prefill, decode)
-    work = Step(1, 300, 45150, 100, 20000).work(1)
-    by_prefill, by_decode = (float(c.time_s(work, 1500.0)[0]) for c in (prefill, decode))
     assert not mixed.shared
-    assert by_decode < by_prefill
-    assert mixed.time_s(work, 1500.0)[0] == pytest.approx(0.75 * by_prefill + 0.25 * by_decode)
+    alone = (each.work(1) for each in step.alone())
+    alone_s = [float(c.time_s(w, mhz)[0]) for c, w in zip((prefill, decode), alone, strict=True)]
+    prices = AffinePrices(prefill, decode, calibration.gpu, None)
+    for time_s in (
+        mixed.time_s(step.work(1), mhz)[0],
+        prices.at_clocks(step, 1, np.array([mhz])).time_s[0],
+    ):
+        assert max(alone_s) * (1 - 1e-12) <= time_s <= sum(alone_s) * (1 + 1e-12)
+    # Nothing is busy for longer than the step: no power lies outside what both forms can draw.
+    assert 60 < mixed.power_w(step.work(1), 2000.0)[0] < 80 + 40 + 120 + 300
+
+
+@settings(max_examples=60, deadline=None)
+@given(MIXED, st.sampled_from([500.0, 1100.0, 2000.0]), st.integers(0, 2**32))
+def test_the_rule_for_phases_that_differ_gives_the_shared_price_where_they_do_not(step, mhz, seed):
+    rng = np.random.default_rng(seed)
+    prefill, decode = curves_of(structured.calibration(structured.random_terms(rng)))
+    size = decode.time.theta.size
+    unsure = replace(decode.time, covariance=tuple(map(tuple, (1e-9 * np.eye(size)).tolist())))
+    apart_ = mixed_curves(prefill, replace(decode, time=unsure))
+    shared = mixed_curves(prefill, decode)
+    assert shared.shared
+    assert not apart_.shared
+    work = step.work(1)
+    assert apart_.time_s(work, mhz) == pytest.approx(shared.time_s(work, mhz), rel=1e-9)
+    assert apart_.power_w(work, mhz) == pytest.approx(shared.power_w(work, mhz), rel=1e-9)
+
+
+def test_each_phase_prices_what_it_was_fitted_to():
+    # Decode reads contexts; that prefill would be slow at it tells nothing of a mixed step.
+    prefill, decode = curves_of(structured.calibration())
+    slow = prefill.time.coefficients | {"kv_bytes_per_s": 1e9}
+    work = Step(1, 8, 36, 64, 64 * 4000).work(1)
+    slower = replace(prefill, time=replace(prefill.time, coefficients=slow))
+    written_s = 8 * structured.SHAPE.kv_bytes_per_token() * (1 / 1e9 - 1 / 2e10)
+    found_s, shared_s = (mixed_curves(p, decode).time_s(work, 2000.0)[0] for p in (slower, prefill))
+    assert shared_s < found_s < shared_s + written_s
+
+
+@settings(max_examples=20, deadline=None)
+@given(MIXED, st.integers(0, 2**32))
+def test_below_the_measured_clocks_a_mixed_step_slows_down_without_a_jump(step, seed):
+    rng = np.random.default_rng(seed)
+    calibration = structured.calibration(structured.random_terms(rng))
+    low, high = apart(*curves_of(calibration), rng)
+    high = replace(high, domain=replace(high.domain, sm_mhz=(900.0, 2000.0)))
+    low, high = reaching(low, 300.0), reaching(high, 300.0)
+    mixed, work = mixed_curves(low, high), step.work(1)
+    time_s = [float(mixed.time_s(work, mhz)[0]) for mhz in (300, 500, 700, 899.999, 900, 1000)]
+    assert time_s == sorted(time_s, reverse=True)
+    assert time_s[3] == pytest.approx(time_s[4], rel=1e-4)
+    clocks = np.array([400.0, 800.0, 1500.0])
+    each_s = [float(mixed.time_s(work, mhz)[0]) for mhz in clocks]
+    assert mixed.time_s(work, clocks) == pytest.approx(each_s)
+    assert np.all(np.isfinite(mixed.power_w(work, clocks)))
 
 
 def test_a_mixed_step_worked_out_by_hand():
