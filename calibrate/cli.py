@@ -17,6 +17,7 @@ COMMANDS = {
     "fit": "Fit a calibration from a table of measurements or a log of a run.",
     "show": "Print and draw a calibration.",
     "check": "Compare the predictions of a calibration with logs, seen or held out.",
+    "regimes": "Say what sets the pace of each step: launches, memory, compute or power.",
     "predict": "Predict time, power and energy of one step.",
     "difficulty": "Predict which model answers which query well.",
     "transfer": "Predict a model that was not measured, from its geometry.",

@@ -25,6 +25,9 @@ PICTURES = {
     "reproduction.png": "simulate reproduce 2501.08219 --output out",
     "phase-aware-under-batching.png": f"python {ROOT / 'docs' / 'phase_aware.py'}",
     "routing.png": "calibrate difficulty eval cascades --plot out/routing.png",
+    "regimes-cuda-graph.png": "calibrate regimes h100-sxm --engine cuda-graph "
+    "--plot out/regimes-cuda-graph.png",
+    "regimes-eager.png": "calibrate regimes h100-sxm --engine eager --plot out/regimes-eager.png",
     "curves.png": "calibrate show rtx3090-club3090 --plot out/curves.png",
 }
 """Pictures in docs/img, each with the command that writes it under ``out``."""
