@@ -7,7 +7,6 @@ holds one JSON object a line: what the GPU is, then every comparison.
 
 import argparse
 import datetime
-import gc
 import importlib.metadata
 import json
 import math
@@ -126,20 +125,15 @@ def energies(bench: Any, sampler: Any, index: int) -> Iterable[dict[str, Any]]:
 
 
 def host(bench: Any, sampler: Any) -> Iterable[dict[str, Any]]:
-    """Yield how much eager steps scatter, by what else the host does meanwhile."""
+    """Yield how much eager steps scatter while the sampler looks at the GPU, or does not."""
     bench.prepare(EAGER)
     bench.run(20)
-    for collects in (True, False):
-        (gc.enable if collects else gc.disable)()
-        parts_s = [float(np.mean(bench.run(40).step_time_s)) for _ in range(3)]
-        yield {
-            "what": "host",
-            "load": str(EAGER),
-            "sampled": sampler is not None,
-            "garbage_collected": collects,
-            "time_s": parts_s,
-        }
-    gc.enable()
+    yield {
+        "what": "host",
+        "load": str(EAGER),
+        "sampled": sampler is not None,
+        "time_s": [float(np.mean(bench.run(40).step_time_s)) for _ in range(6)],
+    }
 
 
 def times(bench: Any) -> Iterable[dict[str, Any]]:
@@ -273,13 +267,11 @@ def show(lines: Sequence[dict[str, Any]]) -> None:
             f"| {1e3 * low['time_s']:.3f} to {1e3 * high['time_s']:.3f} "
             f"| {slope:+.3f} ± {half:.3f} |"
         )
-    print(
-        "\n| GPU | eager step | sampler | garbage collector | ms, thrice |\n|---|---|---|---|---|"
-    )
+    print("\n| GPU | eager step | sampler | ms, 40 steps each |\n|---|---|---|---|")
     for line in _kind(lines, "host"):
         each = ", ".join(f"{1e3 * part:.2f}" for part in line["time_s"])
-        on = ["on" if line[key] else "off" for key in ("sampled", "garbage_collected")]
-        print(f"| {line['gpu']} | {_short(line)} | {on[0]} | {on[1]} | {each} |")
+        sampled = "on" if line["sampled"] else "off"
+        print(f"| {line['gpu']} | {_short(line)} | {sampled} | {each} |")
 
 
 def _kind(lines: Sequence[dict[str, Any]], what: str) -> Iterable[dict[str, Any]]:

@@ -4,8 +4,6 @@ In: a calibration, the one that is named here. Out: ``out/phase-aware-under-batc
 present directory, and a line for each way of batching and load on standard output.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +18,8 @@ from simulate.batching import Batching, parse_batching
 from simulate.compare import compare
 from simulate.scenario import Scenario
 
-CALIBRATION: str | None = None
-"""Name of a shipped calibration; None fits one on the simulated H100."""
+CALIBRATION = "h100-sxm"
+"""Name of a shipped calibration."""
 
 MODEL = "llama-3.1-8b"
 REQUESTS = 600
@@ -60,7 +58,7 @@ LINES = (
 
 def main() -> None:
     """Replay every line at every load that its batching can bear."""
-    calibration = _calibration()
+    calibration = load(CALIBRATION)
     trace = traces.limit(traces.load("azure-conv-2023"), REQUESTS)
     rate = len(trace) / trace.duration_s
     figure, (above, below) = plt.subplots(2, sharex=True, figsize=(7, 6), height_ratios=(3, 2))
@@ -105,17 +103,6 @@ def _replay(
     by_state = result.metrics.energy_by_state_j
     switching = by_state["switching"] / result.metrics.energy_j
     return result.saving.value, switching, result.latency_change["tpot_p95"].value
-
-
-def _calibration() -> Calibration:
-    if CALIBRATION is not None:
-        return load(CALIBRATION)
-    path = Path("twin.json")
-    calibrate = Path(sys.executable).parent / "calibrate"
-    words = ["--gpu", "twin:h100", "--models", MODEL, "--engines", "cuda-graph", "--budget", "15m"]
-    command = [str(calibrate), "run", *words, "-o", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
-    return load(str(path))
 
 
 if __name__ == "__main__":

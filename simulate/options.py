@@ -19,7 +19,7 @@ from simulate.order import Order
 from simulate.prefix_cache import HASH_TOKENS
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals
 
-DEFAULT_CALIBRATION = "rtx3090-club3090"
+DEFAULT_CALIBRATION = "h100-sxm"
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,8 +14,9 @@ import pytest
 from simulate.cli import main
 
 BIN = Path(sys.executable).parent
-SHORT = ("--trace", "azure-code-2023", "--limit", "40", "--draws", "0")
-SWEPT = ("sweep", "--trace", "azure-code-2023", "--limit", "40")
+RTX_3090 = ("--calibration", "rtx3090-club3090")
+SHORT = ("--trace", "azure-code-2023", "--limit", "40", "--draws", "0", *RTX_3090)
+SWEPT = ("sweep", "--trace", "azure-code-2023", "--limit", "40", *RTX_3090)
 
 
 @pytest.fixture
@@ -45,6 +46,14 @@ def test_one_command_answers(command):
         assert words in out
     assert "! extrapolated" in out
     assert "published; noonghunna/club-3090" in " ".join(out.split())
+
+
+def test_unless_asked_otherwise_an_h100_serves(command):
+    code, out, _ = command("--trace", "azure-code-2023", "--limit", "40", "--draws", "0")
+    assert code == 0
+    printed = " ".join(out.split())
+    assert "llama-3.1-8b in cuda-graph on" in printed
+    assert "Calibration h100-sxm: measured" in printed
 
 
 def test_json_is_the_summary(command, tmp_path):

@@ -144,12 +144,13 @@ def refusal(capsys, tmp_path, monkeypatch):
     )
     (tmp_path / "other.json").write_text('{"schema": "phasewatt-calibration"}')
     (tmp_path / "table.csv").write_text("id,text,right:a\n1,Why?,1.5\n")
+    shared = ("--calibration", "rtx3090-club3090", "--draws", "0")
     models = ("qwen3.6-35b-a3b-q4_k_xl", "qwen3.6-27b-q3_k_xl")
     groups = [word for model in models for word in ("--group", f"{model[8:11]}={model}:1")]
 
     def run(trace, policy, *words):
         with pytest.raises(SystemExit) as end:
-            main(["--trace", trace, *groups, "--policy", policy, "--draws", "0", *words])
+            main([*shared, *groups, "--trace", trace, "--policy", policy, *words])
         printed = capsys.readouterr()
         assert end.value.code == 2
         assert printed.out == ""
