@@ -64,8 +64,10 @@ def test_shipped_calibrations_are_read_by_name_and_say_where_they_come_from(name
         assert calibration.gpu.origins[figure].source
     for curves in calibration.curves:
         assert curves.origin.source
-        assert curves.time.errors.holdout_mape < 0.1
-        assert curves.power.errors.holdout_mape < 0.1
+        # Hosts scatter eager steps: docs/accuracy.md says by how much.
+        limit = 0.25 if curves.engine == "eager" else 0.07
+        assert curves.time.errors.holdout_mape < limit
+        assert curves.power.errors.holdout_mape < limit
 
 
 def test_a_path_is_read_as_a_file(tmp_path):
