@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -31,9 +32,9 @@ class Commands(click.Group):
         kwargs["standalone_mode"] = False
         typed = args[0] if args else kwargs.get("args")
         kwargs.setdefault("obj", sys.argv[1:] if typed is None else list(typed))
-        _terminate_like_ctrl_c()
         try:
-            result = super().main(*args, **kwargs)
+            with _terminated_like_ctrl_c():
+                result = super().main(*args, **kwargs)
         except UserError as error:
             _fail(str(error))
         except click.exceptions.Exit as error:
@@ -100,15 +101,22 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
             bar.stop()
 
 
-def _terminate_like_ctrl_c() -> None:
+@contextmanager
+def _terminated_like_ctrl_c() -> Iterator[None]:
     """Let SIGTERM unwind as Ctrl-C does, so that half-written outputs are removed."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    ours = in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
         signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _fail(message: str, hint: str = "") -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from simulate.cli import main
 
@@ -236,6 +237,12 @@ def test_lengths_that_were_not_measured_are_said(command):
     warnings = json.loads(out)["warnings"]
     assert any("prompts lie outside the 11,000 tokens" in line for line in warnings)
     assert any("idle power of 27 W" in line for line in warnings)
+
+
+def test_a_command_that_is_called_leaves_signals_as_they_were():
+    before = signal.getsignal(signal.SIGTERM)
+    assert CliRunner().invoke(main, ["--help"]).exit_code == 0
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
