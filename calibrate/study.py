@@ -50,7 +50,8 @@ def study_of_logs(paths: Sequence[Path]) -> Study:
 
 
 def _kind_of_gpu(header: Header) -> tuple[str, float, tuple[int, ...]]:
-    return header.gpu.name, header.power_limit.enforced_w, header.clocks.sm_mhz
+    limit_w = header.power_limit.enforced_w
+    return header.gpu.name, 0.0 if math.isnan(limit_w) else limit_w, header.clocks.sm_mhz
 
 
 def study_of(*logs: Log) -> Study:

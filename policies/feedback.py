@@ -5,15 +5,14 @@ down, whatever the phase.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from model.work import Array, Phase, Work
 from policies.forecast import Forecast
 from policies.governor import Governor, Setting, max_frequency, no_argument
+from policies.objectives import Objectives, Promised
 from policies.situation import Decision, Pilot, Situation, Solo, Watch, tail_s
-from policies.slo_aware import Objectives
 
 REVIEW_STEPS = 32
 """Steps between two reviews; chosen here."""
@@ -26,17 +25,8 @@ UP_PARTS, DOWN_PARTS = 4, 16
 that promises broken are soon kept again; chosen here."""
 
 
-@dataclass(frozen=True)
-class Feedback:
+class Feedback(Promised):
     """One clock, moved by the 95th percentiles of ITL and TTFT since the last review."""
-
-    forecast: Forecast
-    objectives: Objectives
-    pressed: Governor
-    name: str = "feedback"
-    cap_w: float | None = None
-    idle_mhz: float | None = None
-    coupled: bool = False
 
     def request_mhz(self, phase: Phase, work: Work) -> Array:
         """Return the clock that every replica begins with: the highest."""
@@ -57,7 +47,12 @@ def feedback(argument: str, setting: Setting) -> Governor:
     """
     no_argument("feedback", argument)
     objectives = Objectives.of("feedback", setting)
-    return Feedback(Forecast.of(setting), objectives, max_frequency("", setting))
+    return Feedback(
+        name="feedback",
+        forecast=Forecast.of(setting),
+        objectives=objectives,
+        pressed=max_frequency("", setting),
+    )
 
 
 class Tails:

@@ -20,12 +20,12 @@ from itertools import takewhile
 import numpy as np
 
 from model.pricing import Step
-from model.work import Array, Phase, Work
+from model.work import Phase
 from policies.feedback import Tails
 from policies.forecast import Forecast
 from policies.governor import UNLOCKED_MHZ, Governor, Setting, max_frequency, no_argument
+from policies.objectives import Objectives, Promised
 from policies.situation import Decision, Pilot, Situation, Solo
-from policies.slo_aware import Objectives, resting_mhz
 
 FINE_STEPS, COARSE_STEPS = 4, 32
 """Steps between two turns of each loop."""
@@ -38,22 +38,11 @@ BAND_PARTS = 8
 that stays where it is until it would move by half as much."""
 
 
-@dataclass(frozen=True)
-class GreenLlm:
+@dataclass(frozen=True, kw_only=True)
+class GreenLlm(Promised):
     """``table`` holds tokens a second, ascending, and the level that keeps TPOT at each."""
 
-    forecast: Forecast
-    objectives: Objectives
     table: tuple[tuple[float, int], ...]
-    pressed: Governor
-    name: str = "greenllm"
-    cap_w: float | None = None
-    idle_mhz: float | None = None
-    coupled: bool = False
-
-    def request_mhz(self, phase: Phase, work: Work) -> Array:
-        """Return the clocks for steps of which nobody has waited for."""
-        return resting_mhz(self.forecast, self.objectives, phase, work)
 
     def crew(self, replicas: int, idle_power_w: float) -> Sequence[Pilot]:
         """Return a pilot for each replica."""
@@ -69,7 +58,13 @@ def greenllm(argument: str, setting: Setting) -> Governor:
     no_argument("greenllm", argument)
     forecast, objectives = Forecast.of(setting), Objectives.of("greenllm", setting)
     table = _table(forecast, objectives, setting)
-    return GreenLlm(forecast, objectives, table, max_frequency("", setting))
+    return GreenLlm(
+        name="greenllm",
+        forecast=forecast,
+        objectives=objectives,
+        pressed=max_frequency("", setting),
+        table=table,
+    )
 
 
 class _GreenLlmPilot(Solo):

@@ -6,10 +6,9 @@ In: objectives, and what steps are expected to take. Out: pilots that look at ag
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.work import Array, Phase, Work
-from phasewatt.errors import BadPolicy
-from policies.forecast import Forecast, clocks_within, repetitions
+from policies.forecast import Forecast, repetitions
 from policies.governor import Governor, Setting, max_frequency, no_argument
+from policies.objectives import Objectives, Promised
 from policies.situation import Decision, Pilot, Situation, Solo
 
 PATIENCE = 16
@@ -17,47 +16,11 @@ PATIENCE = 16
 switching costs nothing, none."""
 
 
-@dataclass(frozen=True)
-class Objectives:
-    """Objectives in seconds; infinite where there is none."""
-
-    ttft_s: float
-    tpot_s: float
-
-    @staticmethod
-    def of(name: str, setting: Setting) -> "Objectives":
-        """Return the objectives of ``setting`` for the policy called ``name``.
-
-        Raises:
-            BadPolicy: it has none on TTFT or TPOT.
-        """
-        if setting.ttft_s is None and setting.tpot_s is None:
-            raise BadPolicy(
-                f"policy {name}: found no objective; expected --slo with ttft=, tpot= or both"
-            )
-        inf = float("inf")
-        return Objectives(
-            inf if setting.ttft_s is None else setting.ttft_s,
-            inf if setting.tpot_s is None else setting.tpot_s,
-        )
-
-
-@dataclass(frozen=True)
-class SloAware:
+@dataclass(frozen=True, kw_only=True)
+class SloAware(Promised):
     """Per step the lowest clock, not below that of least energy, that keeps the objectives."""
 
-    forecast: Forecast
-    objectives: Objectives
     switch_latency_s: float
-    pressed: Governor
-    name: str = "slo-aware"
-    cap_w: float | None = None
-    idle_mhz: float | None = None
-    coupled: bool = False
-
-    def request_mhz(self, phase: Phase, work: Work) -> Array:
-        """Return the clocks for steps of which nobody has waited for."""
-        return resting_mhz(self.forecast, self.objectives, phase, work)
 
     def crew(self, replicas: int, idle_power_w: float) -> Sequence[Pilot]:
         """Return a pilot for each replica."""
@@ -73,20 +36,12 @@ def slo_aware(argument: str, setting: Setting) -> Governor:
     """
     no_argument("slo-aware", argument)
     return SloAware(
-        Forecast.of(setting),
-        Objectives.of("slo-aware", setting),
-        setting.switch_latency_s,
-        max_frequency("", setting),
+        name="slo-aware",
+        forecast=Forecast.of(setting),
+        objectives=Objectives.of("slo-aware", setting),
+        pressed=max_frequency("", setting),
+        switch_latency_s=setting.switch_latency_s,
     )
-
-
-def resting_mhz(forecast: Forecast, objectives: Objectives, phase: Phase, work: Work) -> Array:
-    """Return for each step of ``work`` the lowest clock that keeps the promise, shape (n,).
-
-    Nobody has waited, and nothing switches.
-    """
-    limit_s = objectives.ttft_s if phase is Phase.PREFILL else objectives.tpot_s
-    return clocks_within(forecast, limit_s, phase, work)
 
 
 class _SloAwarePilot(Solo):

@@ -12,35 +12,21 @@ on arriving requests and tokens are left out, as is its router, EcoRoute.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from model.work import Array, Phase, Work
+from model.work import Phase
 from policies.forecast import Forecast, repetitions
 from policies.governor import Governor, Setting, max_frequency, no_argument
+from policies.objectives import Objectives, Promised
 from policies.situation import Decision, Pilot, Situation, Solo
-from policies.slo_aware import Objectives, resting_mhz
 
 LEVELS = (1005 / 1410, 1095 / 1410, 1200 / 1410, 1305 / 1410, 1.0)
 """Clocks as shares of the highest: 1005 to 1410 MHz, as VoltanaLLM sets them on an A100."""
 
 
-@dataclass(frozen=True)
-class Voltana:
+class Voltana(Promised):
     """Per iteration the lowest clock of a short list that keeps the objectives."""
-
-    forecast: Forecast
-    objectives: Objectives
-    pressed: Governor
-    name: str = "voltana"
-    cap_w: float | None = None
-    idle_mhz: float | None = None
-    coupled: bool = False
-
-    def request_mhz(self, phase: Phase, work: Work) -> Array:
-        """Return the clocks for steps of which nobody has waited for."""
-        return resting_mhz(self.forecast, self.objectives, phase, work)
 
     def crew(self, replicas: int, idle_power_w: float) -> Sequence[Pilot]:
         """Return a pilot for each replica."""
@@ -60,7 +46,12 @@ def voltana(argument: str, setting: Setting) -> Governor:
     nearest = {int(np.argmin(np.abs(clocks - share * clocks[-1]))) for share in LEVELS}
     listed = tuple(clocks[sorted(nearest)].tolist())
     few = Forecast(every.prices, listed, dict.fromkeys(Phase, 0))
-    return Voltana(few, Objectives.of("voltana", setting), max_frequency("", setting))
+    return Voltana(
+        name="voltana",
+        forecast=few,
+        objectives=Objectives.of("voltana", setting),
+        pressed=max_frequency("", setting),
+    )
 
 
 class _VoltanaPilot(Solo):
