@@ -13,6 +13,7 @@ import tiny
 from governed import setting
 
 from model.pricing import Step
+from model.work import Phase, Work
 from phasewatt.errors import BadPolicy
 from policies import Situation, Watch, make_governor
 from policies.feedback import REVIEW_STEPS
@@ -48,6 +49,13 @@ def shown(step, **figures):
         "watch": Watch(),
     }
     return Situation(step=step, **known | figures)
+
+
+@pytest.mark.parametrize("name", ["slo-aware", "greenllm"])
+def test_each_phase_rests_at_the_lowest_clock_that_keeps_its_own_objective(name):
+    governor = make_governor(name, at(ttft_s=5.2, tpot_s=0.58))
+    assert governor.request_mhz(Phase.PREFILL, Work.prefill([1.0], [1024.0])) == [1500.0]
+    assert governor.request_mhz(Phase.DECODE, Work.decode([1.0], [1000.0])) == [1250.0]
 
 
 @pytest.mark.parametrize("name", NAMES)
