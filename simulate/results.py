@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from model.work import Array
 from simulate.compare import Comparison
+from simulate.curves_document import curves_document
 from simulate.document import summary
 from simulate.meter import State
 from simulate.outcome import Outcome
@@ -24,10 +25,14 @@ _ROWS_AT_ONCE = 1 << 19
 
 def write_results(comparison: Comparison, directory: Path) -> None:
     """Write every result file of ``comparison`` into ``directory``."""
-    from simulate.plots import plot_energy_latency, plot_power  # matplotlib takes its time
+    # Matplotlib and Bokeh take their time to load.
+    from simulate.html.page import write_page_of_directory
+    from simulate.plots import plot_energy_latency, plot_power
 
     document = json.dumps(summary(comparison), indent=2, allow_nan=False) + "\n"
     (directory / "summary.json").write_text(document, encoding="utf-8")
+    curves = json.dumps(curves_document(comparison), allow_nan=False) + "\n"
+    (directory / "curves.json").write_text(curves, encoding="utf-8")
     outcomes = [result.outcome for result in comparison.results]
     task = comparison.trace.task
     each = ((result.outcome, task, result.request_quality) for result in comparison.results)
@@ -39,6 +44,7 @@ def write_results(comparison: Comparison, directory: Path) -> None:
         _write(directory / "tokens.parquet", (t for o in outcomes for t in _token_tables(o)))
     plot_energy_latency(comparison, directory / "energy-latency.png")
     plot_power(comparison, directory / "power.png")
+    write_page_of_directory(directory)
 
 
 def requests_table(
