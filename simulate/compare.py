@@ -40,6 +40,14 @@ from simulate.serving import Queries
 from simulate.warmup import left_out, require_more
 from traces import Trace
 
+Advance = Callable[[int], None]
+
+Replay = Callable[
+    [PreparedFleet, tuple[Group, ...], Queries, tuple[int, ...], Advance],
+    Outcome,
+]
+"""Runs a fleet that was made ready, as :func:`simulate.groups.run_fleet` does."""
+
 LATENCIES = ("ttft", "tpot", "e2e")
 QUANTILES = ("p50", "p95", "p99")
 
@@ -109,13 +117,15 @@ def compare(
     trace: Trace,
     calibration: Calibration,
     scenario: Scenario,
-    advance: Callable[[int], None] = lambda _n: None,
+    advance: Advance = lambda _n: None,
+    replay: Replay = run_fleet,
 ) -> Comparison:
     """Replay ``trace`` under the baseline and every policy of ``scenario``.
 
     Every policy meets the same arrivals on the same number of replicas; ``calibration`` is that of
     every group that names no other. Each draw of coefficients
-    is shared by all policies, so that savings are differences within one draw.
+    is shared by all policies, so that savings are differences within one draw. ``replay`` runs each
+    policy once on the curves as they are; one that remembers outcomes spares doing so again.
 
     Raises:
         BadPolicy, BadCalibration, BadOption, OutOfRange: see :func:`simulate.prepare.prepare`.
@@ -128,7 +138,7 @@ def compare(
     fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
     sizes = sizes_of(groups, fleets, queries)
     asked = replace(queries, tokens=_needs_tokens(scenario))
-    outcomes = [run_fleet(fleet, groups, asked, sizes, advance) for fleet in fleets]
+    outcomes = [replay(fleet, groups, asked, sizes, advance) for fleet in fleets]
     start = left_out(scenario.warm_up, outcomes)
     metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
     qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
@@ -230,7 +240,7 @@ def _draws(
     queries: Queries,
     sizes: tuple[int, ...],
     since_s: float,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> tuple[list[dict[str, Array]], int]:
     """Return every policy's figures of every draw, and how many draws were left out.
 
