@@ -18,6 +18,7 @@ from phasewatt.errors import BadOption, OutOfRange
 from simulate.answers import Answers, answers_of
 from simulate.batching import Alone
 from simulate.breakdown import PartMetrics, break_down, require_parts
+from simulate.costs.bill import Bill
 from simulate.coverage import warnings_of
 from simulate.groups import (
     Group,
@@ -40,6 +41,14 @@ from simulate.scenario import Scenario
 from simulate.serving import Queries
 from simulate.warmup import left_out, require_more
 from traces import Trace
+
+Advance = Callable[[int], None]
+
+Replay = Callable[
+    [PreparedFleet, tuple[Group, ...], Queries, tuple[int, ...], Advance],
+    Outcome,
+]
+"""Runs a fleet that was made ready, as :func:`simulate.groups.run_fleet` does."""
 
 LATENCIES = ("ttft", "tpot", "e2e")
 QUANTILES = ("p50", "p95", "p99")
@@ -68,6 +77,7 @@ class PolicyResult:
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
         parts: the figures of each part, for each of the scenario's ways to break a run down.
+        bill: what it took at the site, from the end of the warm-up on; None without costs.
     """
 
     fleet: PreparedFleet
@@ -79,6 +89,7 @@ class PolicyResult:
     saving: Estimate
     latency_change: dict[str, Estimate]
     parts: dict[str, tuple[PartMetrics, ...]]
+    bill: Bill | None
 
     @property
     def prepared(self) -> Prepared:
@@ -112,13 +123,15 @@ def compare(
     trace: Trace,
     calibration: Calibration,
     scenario: Scenario,
-    advance: Callable[[int], None] = lambda _n: None,
+    advance: Advance = lambda _n: None,
+    replay: Replay = run_fleet,
 ) -> Comparison:
     """Replay ``trace`` under the baseline and every policy of ``scenario``.
 
     Every policy meets the same arrivals on the same number of replicas; ``calibration`` is that of
     every group that names no other. Each draw of coefficients
-    is shared by all policies, so that savings are differences within one draw.
+    is shared by all policies, so that savings are differences within one draw. ``replay`` runs each
+    policy once on the curves as they are; one that remembers outcomes spares doing so again.
 
     Raises:
         BadPolicy, BadCalibration, BadOption, OutOfRange: see :func:`simulate.prepare.prepare`.
@@ -127,7 +140,7 @@ def compare(
     queries, groups, answers = ready.queries, ready.groups, ready.answers
     fleets, sizes = ready.fleets, ready.sizes
     asked = replace(queries, tokens=_needs_tokens(scenario))
-    outcomes = [run_fleet(fleet, groups, asked, sizes, advance) for fleet in fleets]
+    outcomes = [replay(fleet, groups, asked, sizes, advance) for fleet in fleets]
     start = left_out(scenario.warm_up, outcomes)
     metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
     qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
@@ -153,6 +166,7 @@ def compare(
                 if key != "energy_j" and key in nominal[0]
             },
             _parts(outcomes[i], trace, scenario, start.since_s),
+            _bill(outcomes[i], groups, scenario, start.since_s),
         )
         for i in range(len(fleets))
     )
@@ -221,6 +235,7 @@ def _ready(trace: Trace, calibration: Calibration, scenario: Scenario) -> _Ready
     queries = queries_of(trace, scenario)
     _require_parts(trace, scenario, queries)
     groups = groups_of(scenario, calibration)
+    _require_priced(scenario, groups, queries)
     answers = answers_of(trace, scenario, models_of(groups))
     names = dict.fromkeys((scenario.baseline, *scenario.policies))
     fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
@@ -232,6 +247,23 @@ def _require_parts(trace: Trace, scenario: Scenario, queries: Queries) -> None:
     require_more(scenario.warm_up, last_s)
     for by in scenario.by:
         require_parts(by, trace.task is not None, last_s)
+
+
+def _require_priced(scenario: Scenario, groups: tuple[Group, ...], queries: Queries) -> None:
+    """Raise a user error for costs that tell nothing of a group, or of the span of arrivals."""
+    if scenario.costs is None:
+        return
+    scenario.costs.require_cover(0.0, float(queries.arrival_s[-1]))
+    for group in groups:
+        scenario.costs.hardware.require(group.kit)
+
+
+def _bill(
+    outcome: Outcome, groups: tuple[Group, ...], scenario: Scenario, since_s: float
+) -> Bill | None:
+    if scenario.costs is None:
+        return None
+    return scenario.costs.bill(outcome, [group.kit for group in groups], since_s)
 
 
 def _needs_tokens(scenario: Scenario) -> bool:
@@ -255,7 +287,7 @@ def _draws(
     queries: Queries,
     sizes: tuple[int, ...],
     since_s: float,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> tuple[list[dict[str, Array]], int]:
     """Return every policy's figures of every draw, and how many draws were left out.
 

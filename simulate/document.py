@@ -15,6 +15,7 @@ from model.calibration import digest
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import Comparison, PolicyResult
+from simulate.costs.report import bill_document
 from simulate.prepare import Prepared
 from simulate.words import command_line, spelt
 
@@ -91,6 +92,7 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
         ],
         "batching": asdict(prepared.batching),
         "metrics": asdict(result.metrics),
+        "bill": bill_document(result.bill),
         "quality": asdict(result.quality),
         "promise": _promise(result),
         "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),

@@ -45,7 +45,7 @@ def scenario_text(words: Words, directory: Path = Path()) -> str:
             lines = topics.setdefault(f"# --- Only for `simulate {table}` ---", [f"[{table}]", ""])
             for option in own:
                 lines += _told(option)
-    return "\n\n".join((HEAD.rstrip(), *("\n".join((t, "", *topics[t])) for t in topics)))
+    return "\n".join((HEAD, *("\n".join((topic, "", *topics[topic])) for topic in topics)))
 
 
 def toml_value(value: Any) -> str:

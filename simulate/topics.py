@@ -20,6 +20,9 @@ POLICY_FILE = re.compile(r"[^+|:]+\.py(?=:)")
 GROUP_FILE = re.compile(r"(?<=@)[^:]+")
 """The calibration of ``NAME=MODEL@CALIBRATION:N``."""
 
+SERIES_FILE = re.compile(r"^[^,]+\.csv(?=,|$)")
+"""The file of ``FILE.csv,from=TIME``."""
+
 
 class Topical(click.Option):
     """An option with a topic; ``files`` finds those parts of its text that may name files."""

@@ -193,7 +193,7 @@ def test_the_defaults_shown_in_a_fresh_file_are_the_defaults(tmp_path):
     kept = [
         row
         for row in shown.split("\n")
-        if not re.search(r' = (\[?"[^"]*[A-Z|][^"]*"\]?|[A-Z])$', row)
+        if not re.search(r' = (\[?"[^"]*[A-Z|][^"]*"\]?|[A-Z]+)$', row)
     ]
     path.write_text("\n".join(kept))
     words = simulate.words_of(simulate.read_scenario_file(path))
