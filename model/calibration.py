@@ -4,6 +4,7 @@ In: one JSON file that a person can read. Out: validated values, or one line tha
 of which file is wrong.
 """
 
+import hashlib
 import json
 from dataclasses import replace
 from functools import cached_property
@@ -162,6 +163,11 @@ def dump(calibration: Calibration) -> str:
     calibration = replace(calibration, curves=measured)
     unknown = {"host"} if calibration.host is None else None
     return _ADAPTER.dump_json(calibration, indent=1, exclude=unknown).decode() + "\n"
+
+
+def digest(calibration: Calibration) -> str:
+    """Return ``sha256:...`` over the text of ``calibration``, as :func:`dump` writes it."""
+    return f"sha256:{hashlib.sha256(dump(calibration).encode()).hexdigest()}"
 
 
 def _require_schema(document: Any, source: str) -> None:
