@@ -15,8 +15,9 @@ import click
 
 from phasewatt.errors import BadOption
 from simulate.breakdown import parse_by
-from simulate.inputs import Inputs, inputs_of
-from simulate.options import REPLAY, options
+from simulate.inputs import Inputs, inputs_of, scenario_of
+from simulate.options import REPLAY, said
+from simulate.scenario import Scenario
 from simulate.warmup import parse_warm_up
 
 Words: TypeAlias = Mapping[str, Any]
@@ -50,20 +51,34 @@ def inputs_of_words(words: Words) -> Inputs:
     Raises:
         BadTrace, BadCalibration, BadOption: something named does not exist or contradicts another.
     """
-    return inputs_of(
-        words,
-        words["policies"],
-        baseline=words["baseline"],
-        draws=words["draws"],
-        warm_up=parse_warm_up(words["warm_up"]),
-        by=tuple(dict.fromkeys(parse_by(way) for way in words["by"])),
-        token_times=words["token_times"],
-    )
+    return inputs_of(words, words["policies"], **_replay(words))
+
+
+def scenario_of_words(words: Words) -> Scenario:
+    """Return the scenario that ``words`` say; no file is read.
+
+    Raises:
+        BadOption: an option contradicts another, or holds an unusable value.
+    """
+    return scenario_of(words, words["policies"], **_replay(words))
 
 
 def command_line(words: Words, command: str = "simulate") -> str:
     """Return the shortest line of a shell that says ``words``: what differs from the defaults."""
     return " ".join((command, *map(shlex.quote, _arguments(words))))
+
+
+def spelt(words: Words) -> dict[str, Any]:
+    """Return ``words`` as a scenario file spells them: by long option name, without what is None.
+
+    Options at their defaults are there, too: defaults may change between versions.
+    """
+    return {
+        long_name(option): list(value) if option.multiple else value
+        for option in word_options()
+        for value in (words[str(option.name)],)
+        if value is not None and value != ()
+    }
 
 
 def option_named(name: str, among: Iterable[click.Option] | None = None) -> click.Option:
@@ -111,10 +126,21 @@ def text_of(value: str | int | float) -> str:
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
+def _replay(words: Words) -> dict[str, Any]:
+    """Return what `simulate` itself puts into a scenario beside the shared options."""
+    return {
+        "baseline": words["baseline"],
+        "draws": words["draws"],
+        "warm_up": parse_warm_up(words["warm_up"]),
+        "by": tuple(dict.fromkeys(parse_by(way) for way in words["by"])),
+        "token_times": words["token_times"],
+    }
+
+
 @cache
 def _said() -> click.Command:
     """Return a command that takes what words hold and does nothing."""
-    return click.command("simulate")(options(*REPLAY)(lambda **_words: None))
+    return click.command("simulate")(said(*REPLAY)(lambda **_words: None))
 
 
 def _arguments(words: Words) -> Iterator[str]:
