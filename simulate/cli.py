@@ -18,6 +18,7 @@ from simulate.topics import ByTopic
 COMMANDS = {
     "sweep": "Replay a trace at every pair of prefill and decode clocks.",
     "scenario": "Write or check a file that says what a command line says.",
+    "report": "Build the page of results again, or compare several on one page.",
     "reproduce": "Run a paper again: its tables beside ours.",
 }
 

@@ -137,9 +137,8 @@ def _columns(curves: Curves) -> tuple[Array, Array]:
 def _loads(curves: Curves) -> list[tuple[float, float]]:
     """Return a few pairs of batch and length, spread over those that were measured."""
     batch, tokens = _columns(curves)
-    found = sorted(
-        set(zip(batch.tolist(), tokens.tolist(), strict=True)), key=lambda l: (l[0] * l[1], *l)
-    )
+    pairs = set(zip(batch.tolist(), tokens.tolist(), strict=True))
+    found = sorted(pairs, key=lambda pair: (pair[0] * pair[1], *pair))
     picked = np.unique(np.linspace(0, len(found) - 1, MOST_LOADS).round().astype(int))
     return [found[index] for index in picked.tolist()]
 

@@ -4,7 +4,7 @@ In: a comparison. Out: files in one directory, the same bytes for the same input
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.work import Array
+from phasewatt.files import whole_file
 from simulate.compare import Comparison
 from simulate.curves_document import curves_document
 from simulate.document import summary
@@ -45,6 +46,21 @@ def write_results(comparison: Comparison, directory: Path) -> None:
     plot_energy_latency(comparison, directory / "energy-latency.png")
     plot_power(comparison, directory / "power.png")
     write_page_of_directory(directory)
+
+
+def write_report(directories: Sequence[Path], path: Path) -> None:
+    """Write one page of the results in ``directories`` to ``path``, whole or not at all.
+
+    Raises:
+        BadResult: one is no directory of results, lacks a part, or is of another schema.
+        Unwritable: ``path`` cannot be written.
+    """
+    from simulate.html.page import write_page
+    from simulate.html.result import read_results
+
+    results = read_results(directories)
+    with whole_file(path) as temporary:
+        write_page(results, temporary)
 
 
 def requests_table(

@@ -135,7 +135,11 @@ def _verdict(summary: Document, numbers: Numbers, series: Series) -> Verdict:
         says=says.format(numbers.share(policy, "saving", "value")),
         certain=certain,
         energy=energy,
-        costs=(*_latencies(numbers, policy), *_objectives(summary, numbers, policy)),
+        costs=(
+            *_latencies(numbers, policy),
+            *_objectives(summary, numbers, policy),
+            *_bills(numbers, policy),
+        ),
         quality=_quality(summary, numbers, policy),
         same_as=_same_as(summary, policy),
     )
@@ -174,6 +178,29 @@ def _objectives(summary: Document, numbers: Numbers, policy: int) -> list[Cost]:
             numbers.share(policy, *path),
             Markup(),
         )
+    ]
+
+
+def _bills(numbers: Numbers, policy: int) -> list[Cost]:
+    currency = numbers.raw(policy, "bill", "currency")
+    return [
+        Cost(
+            name,
+            means,
+            numbers.of(0, "bill", key, unit=unit),
+            numbers.of(policy, "bill", key, unit=unit),
+            Markup(),
+        )
+        for name, means, key, unit in (
+            (
+                "cost",
+                "of the run: energy, hardware and carbon, as priced",
+                "cost",
+                f" {currency}",
+            ),
+            ("carbon", "of the run: operation and hardware", "all_carbon_kg", " kg CO2e"),
+        )
+        if numbers.raw(policy, "bill", key) is not None
     ]
 
 

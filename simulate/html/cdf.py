@@ -7,6 +7,7 @@ line through them can be off.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.work import Array
 
@@ -40,7 +41,7 @@ def thinned(values: Array, most: int) -> Cdf:
     return Cdf(ordered[rank], share, count, float(gaps.max() / count))
 
 
-def _ranks(count: int, most: int) -> Array:
+def _ranks(count: int, most: int) -> NDArray[np.int64]:
     """Return ranks from 0 to ``count`` - 1, each once, ascending, the first and last included."""
     if count <= most:
         return np.arange(count)

@@ -34,7 +34,7 @@ class Course:
     @property
     def middle_s(self) -> Array:
         """The middle of each bin."""
-        return (np.arange(self.power_w.size) + 0.5) * self.width_s
+        return np.asarray((np.arange(self.power_w.size) + 0.5) * self.width_s)
 
 
 class _Sums:
@@ -78,8 +78,8 @@ class _Sums:
     ) -> Array:
         """Return what intervals at ``rate`` add up to in each bin.
 
-        A rate that begins in a bin counts there from its moment on, and whole in all later bins; one
-        that ends is taken off likewise.
+        A rate that begins in a bin counts there from its moment on, and whole in all later bins;
+        one that ends is taken off likewise.
         """
         found = np.zeros(self.bins)
         for sign, index, moment_s in ((1.0, first, start_s), (-1.0, last, start_s + duration_s)):
@@ -98,9 +98,7 @@ def read_courses(
 
     Memory does not grow with the file.
     """
-    sums = {
-        policy: _Sums(end_s, width_s) for policy, end_s in zip(policies, ends_s, strict=True)
-    }
+    sums = {policy: _Sums(end_s, width_s) for policy, end_s in zip(policies, ends_s, strict=True)}
     for policy, columns in parts_of(path, ("start_s", "duration_s", "power_w", "sm_mhz")):
         sums[policy].add(*columns)
     return [found.course() for found in sums.values()]

@@ -16,7 +16,8 @@ Shown = Callable[[Numbers, int], Markup]
 def figures_table(numbers: Sequence[Numbers], series: Sequence[Series]) -> Table:
     """Return one column for each series, one row for each figure that any of them has."""
     rows: list[tuple[Cell, ...]] = []
-    for label, shown in (*_ROWS, *_of_states(numbers[0]), *_of_objectives(numbers)):
+    found = (*_ROWS, *_of_bills(numbers), *_of_states(numbers[0]), *_of_objectives(numbers))
+    for label, shown in found:
         cells = [shown(numbers[each.run], each.policy) for each in series]
         if any(cell != NONE for cell in cells):
             rows.append((label, *cells))
@@ -108,6 +109,23 @@ _ROWS: tuple[tuple[str, Shown], ...] = (
     ("rejected", _nonzero(_count("metrics", "rejected"), "metrics", "rejected")),
     ("failed", _nonzero(_count("metrics", "failed"), "metrics", "failed")),
 )
+
+
+def _of_bills(numbers: Sequence[Numbers]) -> list[tuple[str, Shown]]:
+    currencies = {each.raw(0, "bill", "currency") for each in numbers} - {None}
+    money = "/".join(sorted(currencies))
+    return [
+        (label, _figure("bill", name))
+        for label, name in (
+            ("site energy, kWh", "site_energy_kwh"),
+            (f"cost, {money}", "cost"),
+            (f"of which energy, {money}", "energy_cost"),
+            (f"of which hardware, {money}", "hardware_cost"),
+            (f"of which carbon, {money}", "carbon_cost"),
+            ("operational carbon, kg CO2e", "carbon_kg"),
+            ("embodied carbon, kg CO2e", "embodied_kg"),
+        )
+    ]
 
 
 def _of_states(numbers: Numbers) -> list[tuple[str, Shown]]:

@@ -62,9 +62,9 @@ class Numbers:
         if value is None:
             return Markup(NONE)
         place = ".".join(("policies", str(policy), *path))
-        return Markup('<data value="{}" data-run="{}" data-of="{}" data-times="{}">{}</data>').format(
-            repr(value), self.run, place, f"{times:g}", words(value)
-        )
+        return Markup(
+            '<data value="{}" data-run="{}" data-of="{}" data-times="{}">{}</data>'
+        ).format(repr(value), self.run, place, f"{times:g}", words(value))
 
 
 def _signed(value: float) -> str:

@@ -31,7 +31,6 @@ from simulate.html.splits import splits_of
 from simulate.html.told import Facts, provenance_of, told_document
 from simulate.html.view import Section, Series, series_of, switches_of
 
-
 _NO_RUNS: dict[str, Any] = {"runs": [], "answers": [], "sections": [], "curves": []}
 
 
@@ -60,7 +59,7 @@ def page_of(results: Sequence[Result]) -> str:
     plots = [plot for part in (*shown["sections"], *shown["curves"]) for plot in part.plots]
     data = plots_json({f"plot-{plot.name}": plot.model for plot in plots})
     scripts = (bokeh_js(), _resource("page.js"))
-    return _template().render(
+    page: str = _template().render(
         **shown,
         title=_title(results, runs),
         several=len(runs) > 1,
@@ -72,6 +71,7 @@ def page_of(results: Sequence[Result]) -> str:
         plots=Markup(data),
         scripts=[Markup(script) for script in scripts],
     )
+    return page
 
 
 def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:

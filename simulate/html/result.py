@@ -5,7 +5,7 @@ or one line that says what is wrong.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,23 @@ class Result:
         return [each["policy"] for each in self.summary.get("policies", ())]
 
 
+def read_results(directories: Sequence[Path]) -> list[Result]:
+    """Return what each of ``directories`` holds, each called by its last name where that tells.
+
+    Raises:
+        BadResult: one is named twice, or as :func:`read_result` says.
+    """
+    for index, directory in enumerate(directories):
+        if directory.resolve() in [other.resolve() for other in directories[:index]]:
+            raise BadResult(f"{directory}: named twice; expected directories that differ")
+    if len(directories) == 1:
+        return [read_result(directories[0])]
+    last = [directory.resolve().name for directory in directories]
+    unique = len(set(last)) == len(last)
+    names = last if unique else [str(directory) for directory in directories]
+    return [read_result(*named) for named in zip(directories, names, strict=True)]
+
+
 def read_result(directory: Path, name: str = "") -> Result:
     """Return what ``directory`` holds; tables are opened, not read.
 
@@ -59,7 +76,7 @@ def read_result(directory: Path, name: str = "") -> Result:
     """
     if not directory.is_dir():
         found = "a file" if directory.exists() else "nothing"
-        raise BadResult(f"{directory}: found {found}; expected a directory that `simulate -o` wrote")
+        raise BadResult(f"{directory}: found {found}; expected a directory of `simulate -o`")
     also = {
         file: _document(directory / file, f"phasewatt-{Path(file).stem}")
         for file in _ALSO
@@ -111,7 +128,7 @@ def _document(path: Path, schema: str, version: int | None = None) -> Document:
     except (UnicodeDecodeError, RecursionError):
         raise BadResult(f"{path}: not JSON text") from None
     if not isinstance(document, dict) or document.get("schema") != schema:
-        raise BadResult(f'{path}: found no "schema" of "{schema}"; expected a file of `simulate -o`')
+        raise BadResult(f'{path}: found no "schema" of "{schema}", as `simulate -o` writes')
     found = document.get("schema_version")
     if version is not None and found != version:
         raise BadResult(

@@ -79,8 +79,5 @@ def _by_model(summaries: Sequence[Document], series: Sequence[Series]) -> Split:
         "Energy of the replicas of each model over the whole run, idle time included, a bar for "
         "each policy.",
         parts,
-        {
-            model: f"series-{1 + index % (SERIES_COUNT - 1)}"
-            for index, model in enumerate(models)
-        },
+        {model: f"series-{1 + index % (SERIES_COUNT - 1)}" for index, model in enumerate(models)},
     )

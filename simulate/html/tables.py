@@ -1,6 +1,6 @@
 """Tables of results, a part at a time.
 
-In: a Parquet file whose rows name their policy. Out: columns of one policy after another, as arrays.
+In: a Parquet file whose rows name their policy. Out: arrays, of one policy after another.
 """
 
 from collections.abc import Iterator, Sequence

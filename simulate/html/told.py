@@ -63,13 +63,38 @@ def provenance_of(result: Result) -> list[Facts]:
             )
             for curve in result.curves["curves"]
         ),
-        Facts("Made by", _facts(_made_by(summary))),
+        *_costs(summary),
+        Facts("Made by", tuple(summary["versions"].items())),
     ]
 
 
-def _made_by(summary: Document) -> dict[str, str]:
-    versions = summary.get("versions") or {"phasewatt": summary.get("phasewatt", "")}
-    return {name: str(version) for name, version in versions.items()}
+def _costs(summary: Document) -> list[Facts]:
+    """Return where prices, intensities and what else bills rest on come from."""
+    costs = summary["scenario"].get("costs")
+    if costs is None:
+        return []
+    origins = {
+        "PUE": costs["pue_origin"],
+        **{
+            name: costs[key]["origin"]
+            for name, key in (
+                ("price of electricity", "price"),
+                ("carbon intensity", "carbon"),
+                ("price of carbon", "carbon_price"),
+                ("host power", "host"),
+            )
+            if isinstance(costs.get(key), Mapping) and "origin" in costs[key]
+        },
+        "years of use": costs["hardware"]["years_origin"],
+    }
+    return [
+        Facts(
+            "Costs",
+            tuple(
+                (name, f"{origin['kind']}: {origin['source']}") for name, origin in origins.items()
+            ),
+        )
+    ]
 
 
 def _calibration(calibration: Document) -> Facts:

@@ -61,9 +61,11 @@ def test_json_is_the_summary(command, tmp_path):
     _, out, _ = command(*SHORT, "--json", "-o", tmp_path / "out")
     assert json.loads(out) == json.loads((tmp_path / "out" / "summary.json").read_text())
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "curves.json",
         "energy-latency.png",
         "power.parquet",
         "power.png",
+        "report.html",
         "requests.parquet",
         "summary.json",
     ]

@@ -65,7 +65,11 @@ def _transferred(curve: Curve) -> bool:
 def _said_of_clocks(curve: Curve) -> str:
     low, high = curve["measured_mhz"]
     said = f"Calibrated from {low:,.0f} to {high:,.0f} MHz"
-    return f"{said}; shaded below: transferred from public GPUs." if _transferred(curve) else f"{said}."
+    return (
+        f"{said}; shaded below: transferred from public GPUs."
+        if _transferred(curve)
+        else f"{said}."
+    )
 
 
 def _against_clock(

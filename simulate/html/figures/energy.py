@@ -88,9 +88,7 @@ def _figure(
             bar = HBar(y="y", left="left", right="right", height=0.42, line_color=None)
             drawn.append(draw(plot, columns, bar, split.colours[part], each.tags))
             left += size
-        label = Text(
-            x="x", y="y", text="text", text_font_size="13px", text_baseline="bottom"
-        )
+        label = Text(x="x", y="y", text="text", text_font_size="13px", text_baseline="bottom")
         label.text_font = value(FONT)
         place = {"x": [0], "y": [index - 0.27], "text": [_short(each.name)]}
         draw(plot, place, label, "ink", each.tags)

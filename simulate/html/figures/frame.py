@@ -6,7 +6,7 @@ In: labels and ranges. Out: a Bokeh figure; what is drawn in it carries the name
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, WheelZoomTool
+from bokeh.models import ColumnDataSource, HoverTool, NoOverlap, NumeralTickFormatter, WheelZoomTool
 from bokeh.plotting import figure
 
 from simulate.html.palette import tokens
@@ -14,6 +14,12 @@ from simulate.html.palette import tokens
 _LIGHT = tokens()["light"]
 
 FONT = "system-ui, sans-serif"
+
+
+_TOOLBAR = """
+:focus-visible { outline: 3px solid var(--accent) !important; outline-offset: -3px; }
+@media print { :host { visibility: hidden; } }
+"""
 
 
 def frame(x_label: str, y_label: str, height_px: int = 300, **more: Any) -> Any:
@@ -36,12 +42,14 @@ def frame(x_label: str, y_label: str, height_px: int = 300, **more: Any) -> Any:
     # Zooms with the wheel only where the reader asked for it: the page scrolls otherwise.
     plot.add_tools(WheelZoomTool())
     plot.toolbar.logo = None
+    plot.toolbar.stylesheets = [_TOOLBAR]
     for axis in plot.axis:
         axis.axis_label_text_font = axis.major_label_text_font = FONT
         axis.axis_label_text_font_size = "13px"
         axis.major_label_text_font_size = "12px"
         axis.axis_label_text_font_style = "normal"
         axis.minor_tick_line_color = None
+        axis.major_label_policy = NoOverlap(min_distance=6)
     return plot
 
 

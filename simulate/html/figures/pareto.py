@@ -72,10 +72,8 @@ def _figure(
     scale: float,
     shown: Sequence[tuple[Series, Mapping[str, Any]]],
 ) -> Any:
-    points = [
-        (scale * p["metrics"][name]["p95_s"], p["metrics"]["energy_kwh"]) for _, p in shown
-    ]
-    intervals = [_interval_kwh(policy, y) for (_, policy), (_, y) in zip(shown, points, strict=True)]
+    points = [(scale * p["metrics"][name]["p95_s"], p["metrics"]["energy_kwh"]) for _, p in shown]
+    intervals = [_interval_kwh(policy) for _, policy in shown]
     plot = frame(label, "energy of the fleet, kWh", y_range=_padded(intervals))
     plot.x_range.range_padding = 0.15
     plain_numbers(plot.xaxis)
@@ -108,11 +106,11 @@ def _figure(
     return plot
 
 
-def _interval_kwh(policy: Mapping[str, Any], energy_kwh: float) -> tuple[float, float]:
+def _interval_kwh(policy: Mapping[str, Any]) -> tuple[float, float]:
     energy = policy["energy_j"]
-    if energy["low"] is None:
-        return energy_kwh, energy_kwh
-    return energy["low"] / _J_PER_KWH, energy["high"] / _J_PER_KWH
+    value, low, high = (energy[end] for end in ("value", "low", "high"))
+    ends = (value, value) if low is None else (low, high)
+    return ends[0] / _J_PER_KWH, ends[1] / _J_PER_KWH
 
 
 def _padded(intervals: Sequence[tuple[float, float]]) -> Range1d:

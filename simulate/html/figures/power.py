@@ -4,6 +4,7 @@ In: courses. Out: two plots that zoom together.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -67,14 +68,12 @@ def _width(courses: Sequence[Course]) -> str:
     return " or ".join(f"{width:g} s" for width in widths)
 
 
-def _table(
-    courses: Sequence[Course], series: Sequence[Series], figure: str, words: str
-) -> Table:
+def _table(courses: Sequence[Course], series: Sequence[Series], figure: str, words: str) -> Table:
     """Return the means of a dozen equal parts of the longest run."""
     end_s = max(course.width_s * course.power_w.size for course in courses)
     edges_s = np.linspace(0, end_s, _ROWS + 1)
     rows = []
-    for begin_s, stop_s in zip(edges_s[:-1], edges_s[1:], strict=True):
+    for begin_s, stop_s in pairwise(edges_s.tolist()):
         cells = []
         for course in courses:
             inside = (course.middle_s >= begin_s) & (course.middle_s < stop_s)

@@ -34,6 +34,7 @@
         model[name] = typeof old === "object" ? {value} : value;
       }
     }
+    root.dataset.painted = scheme();
     button.setAttribute("aria-pressed", String(scheme() === "dark"));
   }
 
