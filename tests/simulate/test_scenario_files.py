@@ -154,8 +154,11 @@ def test_a_wrong_file_is_one_line_that_names_its_line(desk, command, old, new, s
 
 
 def test_what_the_command_line_says_is_not_blamed_on_the_file(desk):
-    said = refusal("--scenario", "s.toml", "--draws", "-1")
+    (desk / "s.toml").write_text(SCENARIO.replace("draws = 0", 'min-dwell = "1"\nby = "found"'))
+    said = refusal("--scenario", "s.toml", "--draws", "-1", "--by", "model")
     assert said == "--draws: found -1; expected 0 or more"
+    said = refusal("--scenario", "s.toml", "--limit", "0", "--by", "model")
+    assert said == "limit: found 0, expected a number of queries >= 1"
 
 
 def test_a_file_that_cannot_be_read(desk):
