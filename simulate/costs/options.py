@@ -55,8 +55,8 @@ COST_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--host-power",
         metavar="idle=W,active=W,gpus=N",
         help="Of a node of N GPUs without them. "
-        f"[default: {DEFAULT_HOST.idle_w:g}, {DEFAULT_HOST.active_w:g}, {DEFAULT_HOST.gpus}, "
-        "assumed]",
+        f"[default: measured, or {DEFAULT_HOST.idle_w:g}, {DEFAULT_HOST.active_w:g}, "
+        f"{DEFAULT_HOST.gpus}, assumed]",
     ),
     _cost(
         "--gpu-price",
@@ -130,7 +130,7 @@ def costs_of(given: Mapping[str, Any]) -> Costs | None:
         carbon_price=carbon_price,
         pue=DEFAULT_PUE if pue is None else pue,
         pue_origin=PUE_ORIGIN if pue is None else Origin(Kind.ASSUMED, "given as --pue"),
-        host=DEFAULT_HOST if given["host_power"] is None else parse_host(given["host_power"]),
+        host=None if given["host_power"] is None else parse_host(given["host_power"]),
         hardware=_hardware(given),
     )
 
