@@ -168,6 +168,14 @@ def test_a_file_that_cannot_be_read(desk):
     assert refusal("--scenario", "s.toml") == "s.toml: cannot be read: not UTF-8 text"
 
 
+def test_a_group_without_a_command_prints_its_help(desk):
+    done = CliRunner().invoke(main, ["scenario"])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Usage: ")
+    assert "\n  init   Write one," in done.stderr
+
+
 def test_check_says_what_a_file_says(desk):
     assert run("scenario", "check", "s.toml").stdout.splitlines() == [
         "s.toml is right. It says:",
