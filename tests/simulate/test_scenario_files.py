@@ -82,9 +82,13 @@ def test_the_command_line_wins_over_the_file(desk):
 
 def test_a_table_says_what_only_its_command_takes(desk):
     (desk / "s.toml").write_text(SCENARIO + 'policy = "min-edp"\n')
-    swept = json.loads(run("sweep", "--scenario", "s.toml", "--json").stdout)
-    assert (swept["prefill_mhz"], swept["decode_mhz"]) == ([1000, 2000], [1000, 1500, 2000])
-    assert [mark["policy"] for mark in swept["marks"]] == ["min-edp"]
+    file = simulate.read_scenario_file(Path("s.toml"))
+    swept = file.defaults_of(tables()["sweep"])
+    assert (swept["prefill_mhz"], swept["decode_mhz"]) == ("1000,2000", "1000:2000:500")
+    assert swept["policies"] == ("min-edp",)
+    assert swept["replicas"] == "2"
+    assert simulate.words_of(file)["policies"] == ("fixed:1500", "min-energy")
+    run("sweep", "--scenario", "s.toml", "--json")
 
 
 def test_paths_are_seen_from_the_file(desk, monkeypatch):
