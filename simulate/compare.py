@@ -7,6 +7,7 @@ latency change against the baseline, and what of this is extrapolated.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import scipy
@@ -39,6 +40,11 @@ from simulate.scenario import Scenario
 from simulate.serving import Queries
 from simulate.warmup import left_out, require_more
 from traces import Trace
+
+Run: TypeAlias = Callable[
+    [PreparedFleet, tuple[Group, ...], Queries, tuple[int, ...], Callable[[int], None]], Outcome
+]
+"""What replays queries under a policy: :func:`simulate.groups.run_fleet`, or one that remembers."""
 
 LATENCIES = ("ttft", "tpot", "e2e")
 QUANTILES = ("p50", "p95", "p99")
@@ -110,12 +116,14 @@ def compare(
     calibration: Calibration,
     scenario: Scenario,
     advance: Callable[[int], None] = lambda _n: None,
+    run: Run = run_fleet,
 ) -> Comparison:
     """Replay ``trace`` under the baseline and every policy of ``scenario``.
 
     Every policy meets the same arrivals on the same number of replicas; ``calibration`` is that of
     every group that names no other. Each draw of coefficients
-    is shared by all policies, so that savings are differences within one draw.
+    is shared by all policies, so that savings are differences within one draw. ``run`` replays what
+    is not a draw.
 
     Raises:
         BadPolicy, BadCalibration, BadOption, OutOfRange: see :func:`simulate.prepare.prepare`.
@@ -128,7 +136,7 @@ def compare(
     fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
     sizes = sizes_of(groups, fleets, queries)
     asked = replace(queries, tokens=_needs_tokens(scenario))
-    outcomes = [run_fleet(fleet, groups, asked, sizes, advance) for fleet in fleets]
+    outcomes = [run(fleet, groups, asked, sizes, advance) for fleet in fleets]
     start = left_out(scenario.warm_up, outcomes)
     metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
     qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]

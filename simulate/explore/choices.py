@@ -1,0 +1,111 @@
+"""What each control of the page can be set to.
+
+In: the words that the page was started with, and what they name. Out: clocks, loads, limits,
+policies, models, as many as make sense.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.work import Phase
+from simulate.groups import groups_of
+from simulate.inputs import Inputs
+from simulate.words import Words
+
+_TENS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
+"""Steps of a tenth of a decade: the R10 series of preferred numbers (ISO 3)."""
+
+LOADS = tuple(round(x * decade, 4) for decade in (0.1, 1.0) for x in _TENS) + (10.0,)
+TTFT_S = tuple(round(x * decade, 4) for decade in (0.05, 0.5, 5.0) for x in _TENS) + (50.0,)
+TPOT_MS = tuple(round(x * decade, 4) for decade in (5.0, 50.0) for x in _TENS) + (500.0,)
+
+REQUESTS = tuple(x * decade for decade in (100, 1000, 10_000, 100_000) for x in (1, 2, 5))
+"""How many requests may be replayed for an answer."""
+
+MOST_REPLICAS = 64
+
+PRESETS = (
+    *("max-frequency", "phase-aware", "phase-aware-amortised", "composition-aware"),
+    *("min-energy", "min-edp", "min-ed2p", "race-to-idle"),
+    *("slo-aware", "feedback", "greenllm", "voltana"),
+)
+"""Built-in policies that need no argument."""
+
+BATCHINGS = ("none", "static:4", "static:8", "continuous")
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clocks of one phase that can be set, in MHz, ascending; below ``measured_mhz`` curves are
+    transferred."""
+
+    all_mhz: tuple[float, ...]
+    measured_mhz: float
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the controls of one page offer.
+
+    Attributes:
+        policies: those that can be chosen by name.
+        engines: the engines of each model, of the calibration's models in its order.
+        batchings: as after ``--batching``.
+        loads: how many times as fast requests may arrive; empty: all arrive at once.
+        ttft_s: limits of the time to the first token.
+        tpot_s: limits of the time per token after it.
+        requests: how many of the ``available`` requests may be replayed, ascending.
+        available: how many requests there are.
+    """
+
+    policies: tuple[str, ...]
+    engines: dict[str, tuple[str, ...]]
+    batchings: tuple[str, ...]
+    loads: tuple[float, ...]
+    ttft_s: tuple[float, ...]
+    tpot_s: tuple[float, ...]
+    requests: tuple[int, ...]
+    available: int
+
+
+def choices_of(words: Words, inputs: Inputs, available: int) -> Choices:
+    """Return what a page offers that is started with ``words``, which name ``inputs``."""
+    slo, calibration = inputs.scenario.slo, inputs.calibration
+    batching, load, limit = words["batching"], words["rate_scale"], words["limit"]
+    ttft_s = None if slo is None else slo.ttft_s
+    tpot_s = None if slo is None else slo.tpot_s
+    return Choices(
+        policies=tuple(dict.fromkeys((*words["policies"], words["baseline"], *PRESETS))),
+        engines={} if words["groups"] else {m: calibration.engines(m) for m in calibration.models},
+        batchings=tuple(dict.fromkeys((batching, *BATCHINGS))),
+        loads=() if words["arrivals"] == "offline" else _with(LOADS, load),
+        ttft_s=_with(TTFT_S, ttft_s),
+        tpot_s=_with(tuple(ms / 1e3 for ms in TPOT_MS), tpot_s),
+        requests=tuple(
+            sorted({*(n for n in REQUESTS if n < available), min(limit or available, available)})
+        ),
+        available=available,
+    )
+
+
+def clocks_of(inputs: Inputs, phase: Phase) -> Clocks:
+    """Return the clocks of ``phase`` that the first group of the fleet can be set to.
+
+    Raises:
+        BadCalibration, BadOption: there is no such model, engine or group.
+    """
+    group = groups_of(inputs.scenario, inputs.calibration)[0]
+    model = group.scenario.model or group.calibration.models[0]
+    curves = group.calibration.curves_of(model, phase, group.scenario.engine)
+    all_mhz = group.calibration.gpu.clocks_mhz(curves)
+    return Clocks(tuple(all_mhz.tolist()), curves.measured_mhz[0])
+
+
+def nearest(values: tuple[float, ...], to: float) -> float:
+    """Return the one of ``values`` that is nearest."""
+    return values[int(np.argmin(np.abs(np.array(values) - to)))]
+
+
+def _with(values: tuple[float, ...], value: float | None) -> tuple[float, ...]:
+    return values if value is None else tuple(sorted({*values, value}))
