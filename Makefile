@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 TORCH_VENV := .venv-torch
 OUT ?= out/demo
 
-.PHONY: help demo test test-torch lint docs clean
+.PHONY: help demo test test-pages test-torch lint docs clean
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -22,7 +22,11 @@ demo: $(VENV)/.installed  ## Set up on a fresh machine, then replay the shipped 
 	  --policy min-energy --output $(OUT)
 
 test: $(VENV)/.installed-dev  ## Set up on a fresh machine, then run the test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/torchbench
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/torchbench \
+	  --ignore tests/pages
+
+test-pages: $(VENV)/.installed-dev  ## Test the pages in a real browser: Debian's chromium and chromium-driver
+	$(BIN)/python -m pytest tests/pages
 
 # A torch built for the CPU is enough; where PyPI would send CUDA's libraries along, set
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu.

@@ -36,7 +36,8 @@ READ_S = 0.7
 DECODE_RATIOS = (0.4, 1.5, 5.0)
 COPY_BYTES = 2**30
 COPY_GEMMS = (0, 1, 3, 10)
-GEMM_COPIES = (40, 12, 4, 0)
+GEMM_COPIES = (40, 12, 4, 2, 1, 0)
+ZEROS_GEMMS = (0, 1, 2, 4, 10)
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run", help="compare on this GPU")
     running.add_argument("--gpu", default="0", help="NVML index")
+    running.add_argument("--only", choices=list(_CHECKS), help="one kind of comparison")
     running.add_argument("-o", "--output", type=Path, required=True)
     showing = commands.add_parser("show", help="print tables of files that run wrote")
     showing.add_argument("files", type=Path, nargs="+")
@@ -53,7 +55,7 @@ def main() -> None:
         show([line for path in options.files for line in read(path)])
     else:
         lines = []
-        for line in run(options.gpu):
+        for line in run(options.gpu, list(_CHECKS) if options.only is None else [options.only]):
             lines.append(json.dumps(line) + "\n")
             print(lines[-1], end="", file=sys.stderr, flush=True)
         write_text(options.output, "".join(lines))
@@ -65,12 +67,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [first, *({**line, "gpu": first["uuid"][:12]} for line in others)]
 
 
-def run(gpu: str) -> Iterable[dict[str, Any]]:
-    """Yield what the GPU is, then one line for each comparison."""
+def run(gpu: str, checks: Sequence[str]) -> Iterable[dict[str, Any]]:
+    """Yield what the GPU is, then one line for each comparison of the named kinds."""
     import torch
 
     from calibrate.nvml import NvmlGpu
-    from calibrate.sampler import ProcessSampler
 
     identity = NvmlGpu.open(gpu).identity()
     bench = open_torch_bench(identity.uuid)
@@ -81,19 +82,24 @@ def run(gpu: str) -> Iterable[dict[str, Any]]:
         "driver": identity.driver,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "torch": torch.__version__,
-        "zeus": importlib.metadata.version("zeus"),
+        "zeus": _zeus_version(),
     }
-    sampler = ProcessSampler(identity.uuid)
+    for check in checks:
+        yield from _CHECKS[check](bench, identity.uuid, int(gpu))
+
+
+def sampled(bench: Any, uuid: str, index: int) -> Iterable[dict[str, Any]]:
+    """Yield energies beside Zeus's, then the host's scatter while the GPU is sampled and not."""
+    from calibrate.sampler import ProcessSampler
+
+    sampler = ProcessSampler(uuid)
     sampler.start()
     try:
-        yield from energies(bench, sampler, int(gpu))
+        yield from energies(bench, sampler, index)
         yield from host(bench, sampler)
     finally:
         sampler.stop()
-    # The host's own noise, now that nobody samples.
     yield from host(bench, None)
-    yield from times(bench)
-    yield from responses(bench)
 
 
 def energies(bench: Any, sampler: Any, index: int) -> Iterable[dict[str, Any]]:
@@ -136,7 +142,7 @@ def host(bench: Any, sampler: Any) -> Iterable[dict[str, Any]]:
     }
 
 
-def times(bench: Any) -> Iterable[dict[str, Any]]:
+def times(bench: Any, _uuid: str, _index: int) -> Iterable[dict[str, Any]]:
     """Yield our time of a step beside the wall clock's and the profiler's."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -163,12 +169,8 @@ def times(bench: Any) -> Iterable[dict[str, Any]]:
         }
 
 
-def responses(bench: Any) -> Iterable[dict[str, Any]]:
-    """Yield times of a memory copy, a GEMM and decode steps at the clocks that load steers to."""
-    import torch
-
-    from calibrate.torchbench.mixture import Gemms, run_mixture
-
+def decodes(bench: Any, _uuid: str, _index: int) -> Iterable[dict[str, Any]]:
+    """Yield times of decode steps at the clocks that GEMMs steer to."""
     for point in DECODE:
         bench.prepare(point)
         step_s = float(np.median(bench.run(5).step_time_s))
@@ -178,8 +180,20 @@ def responses(bench: Any) -> Iterable[dict[str, Any]]:
             yield from _response(f"decode {point.batch} x 1024", bench.run_mixed, gemms)
     bench.release()
 
+
+def kernels(_bench: Any, _uuid: str, _index: int) -> Iterable[dict[str, Any]]:
+    """Yield times of a memory copy and of GEMMs at the clocks that load steers to.
+
+    A GEMM on random operands draws more than the power limit allows at the highest clocks, so that
+    its own clock falls while it runs; one on zeros, the same instructions, draws half.
+    """
+    import torch
+
+    from calibrate.torchbench.mixture import Gemms, run_mixture
+
     device = torch.device("cuda")
     gemms = Gemms.allocate(torch.Generator(device).manual_seed(0))
+    zeros = Gemms(*(torch.zeros_like(gemms.left) for _ in range(3)))
     copies = _Copies(torch)
 
     def copying(steps: int, fillers: int) -> Any:
@@ -188,10 +202,30 @@ def responses(bench: Any) -> Iterable[dict[str, Any]]:
     def multiplying(steps: int, fillers: int) -> Any:
         return run_mixture(lambda: gemms.launch(1), copies, steps, fillers, device)
 
+    def multiplying_zeros(steps: int, fillers: int) -> Any:
+        return run_mixture(lambda: zeros.launch(1), gemms, steps, fillers, device)
+
     for fillers in COPY_GEMMS:
         yield from _response("copy", copying, fillers)
     for fillers in GEMM_COPIES:
         yield from _response("gemm", multiplying, fillers)
+    for fillers in ZEROS_GEMMS:
+        yield from _response("gemm of zeros", multiplying_zeros, fillers)
+
+
+_CHECKS: dict[str, Callable[[Any, str, int], Iterable[dict[str, Any]]]] = {
+    "sampled": sampled,
+    "times": times,
+    "decodes": decodes,
+    "kernels": kernels,
+}
+
+
+def _zeus_version() -> str:
+    try:
+        return importlib.metadata.version("zeus")
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 class _Copies:

@@ -10,6 +10,7 @@ from simulate.metrics import Slo
 from simulate.results import write_results
 from simulate.scenario import Scenario
 from simulate.sweep import ClockGrid, Sweep, clock_grid, sweep_clocks
+from simulate.words import Words, command_line, default_words, inputs_of_words, worded
 
 __all__ = [
     "ClockGrid",
@@ -17,9 +18,14 @@ __all__ = [
     "Scenario",
     "Slo",
     "Sweep",
+    "Words",
     "clock_grid",
+    "command_line",
     "compare",
+    "default_words",
+    "inputs_of_words",
     "summary",
     "sweep_clocks",
+    "worded",
     "write_results",
 ]

@@ -224,6 +224,49 @@ _FLEET: tuple[Option, ...] = (
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
 )
 
+REPLAY: tuple[Option, ...] = (
+    click.option(
+        "--policy",
+        "policies",
+        multiple=True,
+        default=("phase-aware",),
+        show_default=True,
+        metavar="POLICY",
+        help="What decides clocks and models; may be repeated.",
+    ),
+    click.option(
+        "--baseline",
+        default="max-frequency",
+        show_default=True,
+        metavar="POLICY",
+        help="What savings are counted against.",
+    ),
+    click.option(
+        "--draws",
+        type=int,
+        default=20,
+        show_default=True,
+        metavar="N",
+        help="Draws of the curves' coefficients behind each interval; 0: no intervals.",
+    ),
+    click.option(
+        "--warm-up",
+        default="0",
+        show_default=True,
+        metavar="TIME|auto",
+        help="Leave the begin out of all figures; auto: as much as MSER-5 says.",
+    ),
+    click.option(
+        "--by",
+        "by",
+        multiple=True,
+        metavar="WAY",
+        help="Also break down by model, task or window:TIME; may be repeated.",
+    ),
+    click.option("--token-times", is_flag=True, help="Write the time of every token, too."),
+)
+"""What `simulate` itself takes beside the shared options: which policies, and what is counted."""
+
 OUTPUT: tuple[Option, ...] = (
     click.option(
         "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write results here."

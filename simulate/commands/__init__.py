@@ -1,0 +1,1 @@
+"""The commands of ``simulate``, one module each; :mod:`simulate.cli` names them."""
