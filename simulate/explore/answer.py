@@ -32,7 +32,7 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True)
 class Power:
-    """The fleet's mean power between edges of equal distance: shapes (n + 1,) and (n,)."""
+    """The fleet's mean power between ``edges_s``: shapes (n + 1,) and (n,)."""
 
     edges_s: Array
     power_w: Array
@@ -119,7 +119,7 @@ def _powers(comparison: Comparison) -> dict[str, Power]:
     width_s = bin_width_s(max(outcome.makespan_s for outcome in outcomes))
     found = {}
     for outcome in outcomes:
-        edges_s = np.arange(0.0, outcome.makespan_s + width_s, width_s)
+        edges_s = np.append(np.arange(0.0, outcome.makespan_s, width_s), outcome.makespan_s)
         power_w = binned_power_w(outcome.replayed.intervals, edges_s)
         found[outcome.policy] = Power(edges_s, power_w)
     return found

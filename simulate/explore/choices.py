@@ -10,6 +10,7 @@ import numpy as np
 
 from model.work import Phase
 from simulate.groups import groups_of
+from simulate.explore.state import says_replicas
 from simulate.inputs import Inputs
 from simulate.words import Words
 
@@ -57,6 +58,7 @@ class Choices:
         tpot_s: limits of the time per token after it.
         requests: how many of the ``available`` requests may be replayed, ascending.
         available: how many requests there are.
+        sized: whether ``--replicas`` says how large the fleet is under each batching.
     """
 
     policies: tuple[str, ...]
@@ -67,18 +69,20 @@ class Choices:
     tpot_s: tuple[float, ...]
     requests: tuple[int, ...]
     available: int
+    sized: dict[str, bool]
 
 
 def choices_of(words: Words, inputs: Inputs, available: int) -> Choices:
     """Return what a page offers that is started with ``words``, which name ``inputs``."""
     slo, calibration = inputs.scenario.slo, inputs.calibration
     batching, load, limit = words["batching"], words["rate_scale"], words["limit"]
+    batchings = tuple(dict.fromkeys((batching, *BATCHINGS)))
     ttft_s = None if slo is None else slo.ttft_s
     tpot_s = None if slo is None else slo.tpot_s
     return Choices(
         policies=tuple(dict.fromkeys((*words["policies"], words["baseline"], *PRESETS))),
         engines={} if words["groups"] else {m: calibration.engines(m) for m in calibration.models},
-        batchings=tuple(dict.fromkeys((batching, *BATCHINGS))),
+        batchings=batchings,
         loads=() if words["arrivals"] == "offline" else _with(LOADS, load),
         ttft_s=_with(TTFT_S, ttft_s),
         tpot_s=_with(tuple(ms / 1e3 for ms in TPOT_MS), tpot_s),
@@ -86,6 +90,7 @@ def choices_of(words: Words, inputs: Inputs, available: int) -> Choices:
             sorted({*(n for n in REQUESTS if n < available), min(limit or available, available)})
         ),
         available=available,
+        sized={each: says_replicas(each, words) for each in batchings},
     )
 
 
