@@ -5,7 +5,13 @@ In: curves and what a policy may see. Out: requested clocks and chosen models; n
 
 from policies.governor import UNLOCKED_MHZ, Governor, PhaseClocks, Setting
 from policies.pools import governor_of
-from policies.registry import PolicySpec, known_governors, make_governor, parse_policy
+from policies.registry import (
+    PolicySpec,
+    known_governors,
+    make_governor,
+    parse_policy,
+    require_known,
+)
 from policies.selection import SELECTIONS, Selection, make_selection
 from policies.sight import Choice, Predictions, Promise, Sight
 from policies.situation import Decision, Looking, Pilot, Situation, Watch
@@ -32,4 +38,5 @@ __all__ = [
     "make_governor",
     "make_selection",
     "parse_policy",
+    "require_known",
 ]

@@ -21,7 +21,7 @@ from policies.governor import Governor, Setting
 from policies.greenllm import greenllm
 from policies.oracle import oracle
 from policies.pools import PoolGovernors
-from policies.selection import SELECTIONS
+from policies.selection import SELECTIONS, make_selection
 from policies.slo_aware import slo_aware
 from policies.switching import composition_aware, phase_aware_amortised
 from policies.voltana import voltana
@@ -118,9 +118,25 @@ def make_governor(text: str, setting: Setting) -> Governor:
         except Exception as error:
             raise BadPolicy(f"policy {name}: cannot be imported: {_said(error)}") from error
         return _made(factory, argument, setting, text)
+    raise _unknown(name)
+
+
+def require_known(spec: PolicySpec) -> None:
+    """Raise :class:`BadPolicy` unless ``spec`` names a selection and a governor that there are.
+
+    Whether a calibration can meet them shows when they are made.
+    """
+    if spec.selection is not None:
+        make_selection(spec.selection)
+    name = spec.governor.partition(":")[0]
+    if not name.endswith(".py") and name not in known_governors():
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> BadPolicy:
     nearest = difflib.get_close_matches(name, known_governors(), n=1, cutoff=0.4)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    raise BadPolicy(f"unknown policy {name!r}; known: {', '.join(known_governors())}{hint}")
+    return BadPolicy(f"unknown policy {name!r}; known: {', '.join(known_governors())}{hint}")
 
 
 def _for_pools(argument: str, setting: Setting) -> PoolGovernors:

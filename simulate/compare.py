@@ -7,7 +7,6 @@ latency change against the baseline, and what of this is extrapolated.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import scipy
@@ -41,10 +40,13 @@ from simulate.serving import Queries
 from simulate.warmup import left_out, require_more
 from traces import Trace
 
-Run: TypeAlias = Callable[
-    [PreparedFleet, tuple[Group, ...], Queries, tuple[int, ...], Callable[[int], None]], Outcome
+Advance = Callable[[int], None]
+
+Replay = Callable[
+    [PreparedFleet, tuple[Group, ...], Queries, tuple[int, ...], Advance],
+    Outcome,
 ]
-"""What replays queries under a policy: :func:`simulate.groups.run_fleet`, or one that remembers."""
+"""Runs a fleet that was made ready, as :func:`simulate.groups.run_fleet` does."""
 
 LATENCIES = ("ttft", "tpot", "e2e")
 QUANTILES = ("p50", "p95", "p99")
@@ -115,15 +117,15 @@ def compare(
     trace: Trace,
     calibration: Calibration,
     scenario: Scenario,
-    advance: Callable[[int], None] = lambda _n: None,
-    run: Run = run_fleet,
+    advance: Advance = lambda _n: None,
+    replay: Replay = run_fleet,
 ) -> Comparison:
     """Replay ``trace`` under the baseline and every policy of ``scenario``.
 
     Every policy meets the same arrivals on the same number of replicas; ``calibration`` is that of
     every group that names no other. Each draw of coefficients
-    is shared by all policies, so that savings are differences within one draw. ``run`` replays what
-    is not a draw.
+    is shared by all policies, so that savings are differences within one draw. ``replay`` runs each
+    policy once on the curves as they are; one that remembers outcomes spares doing so again.
 
     Raises:
         BadPolicy, BadCalibration, BadOption, OutOfRange: see :func:`simulate.prepare.prepare`.
@@ -136,7 +138,7 @@ def compare(
     fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
     sizes = sizes_of(groups, fleets, queries)
     asked = replace(queries, tokens=_needs_tokens(scenario))
-    outcomes = [run(fleet, groups, asked, sizes, advance) for fleet in fleets]
+    outcomes = [replay(fleet, groups, asked, sizes, advance) for fleet in fleets]
     start = left_out(scenario.warm_up, outcomes)
     metrics = [measure(outcome, scenario.slo, start.since_s) for outcome in outcomes]
     qualities = [quality_of(o, f.selected, answers) for o, f in zip(outcomes, fleets, strict=True)]
@@ -238,7 +240,7 @@ def _draws(
     queries: Queries,
     sizes: tuple[int, ...],
     since_s: float,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> tuple[list[dict[str, Array]], int]:
     """Return every policy's figures of every draw, and how many draws were left out.
 

@@ -36,6 +36,17 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
     Raises:
         BadTrace, BadCalibration, BadOption: something named does not exist or contradicts another.
     """
+    scenario = scenario_of(given, policies, **more)
+    trace = replayed_trace(loaded_trace(given), given)
+    return Inputs(trace, load_calibration(given["calibration"]), scenario)
+
+
+def scenario_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) -> Scenario:
+    """Return the scenario alone; no file is read.
+
+    Raises:
+        BadOption: an option contradicts another, or holds an unusable value.
+    """
     arrivals = Arrivals(given["arrivals"])
     if given["trace"] is None:
         raise BadOption(
@@ -68,7 +79,7 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
     if given["queue_limit"] is not None and given["routing"] != Routing.POWER_AWARE:
         raise BadOption(f"--queue-limit belongs to --routing {Routing.POWER_AWARE}")
     _require_scheduler(given, batching)
-    scenario = Scenario(
+    return Scenario(
         policies=policies,
         model=given["model"],
         engine=given["engine"],
@@ -98,16 +109,28 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
         seed=given["seed"],
         **more,
     )
-    return Inputs(_trace(given), load_calibration(given["calibration"]), scenario)
 
 
-def _trace(given: Mapping[str, Any]) -> Trace:
-    trace = traces.load(
+def loaded_trace(given: Mapping[str, Any]) -> Trace:
+    """Return the trace that ``given`` names, whole and as it was recorded or drawn.
+
+    Raises:
+        BadTrace: it does not exist, or cannot be read.
+    """
+    return traces.load(
         given["trace"],
         format=given["format_"],
         skip_bad_rows=given["skip_bad_rows"],
         seed=given["seed"],
     )
+
+
+def replayed_trace(trace: Trace, given: Mapping[str, Any]) -> Trace:
+    """Return what ``given`` replays of ``trace``: a part of it, faster or slower, shuffled.
+
+    Raises:
+        BadTrace: no request is left, or an option holds an unusable value.
+    """
     if given["window"] is not None:
         trace = traces.window(trace, *traces.parse_window(given["window"]))
     if given["limit"] is not None:

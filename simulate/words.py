@@ -15,8 +15,9 @@ import click
 
 from phasewatt.errors import BadOption
 from simulate.breakdown import parse_by
-from simulate.inputs import Inputs, inputs_of
+from simulate.inputs import Inputs, inputs_of, scenario_of
 from simulate.options import REPLAY, options
+from simulate.scenario import Scenario
 from simulate.warmup import parse_warm_up
 
 Words: TypeAlias = Mapping[str, Any]
@@ -50,15 +51,16 @@ def inputs_of_words(words: Words) -> Inputs:
     Raises:
         BadTrace, BadCalibration, BadOption: something named does not exist or contradicts another.
     """
-    return inputs_of(
-        words,
-        words["policies"],
-        baseline=words["baseline"],
-        draws=words["draws"],
-        warm_up=parse_warm_up(words["warm_up"]),
-        by=tuple(dict.fromkeys(parse_by(way) for way in words["by"])),
-        token_times=words["token_times"],
-    )
+    return inputs_of(words, words["policies"], **_replay(words))
+
+
+def scenario_of_words(words: Words) -> Scenario:
+    """Return the scenario that ``words`` say; no file is read.
+
+    Raises:
+        BadOption: an option contradicts another, or holds an unusable value.
+    """
+    return scenario_of(words, words["policies"], **_replay(words))
 
 
 def command_line(words: Words, command: str = "simulate") -> str:
@@ -109,6 +111,17 @@ def converted(option: click.Option, text: str | Sequence[str]) -> tuple[str, Any
 def text_of(value: str | int | float) -> str:
     """Return ``value`` as one writes it: the shortest text that is read back as the same."""
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _replay(words: Words) -> dict[str, Any]:
+    """Return what `simulate` itself puts into a scenario beside the shared options."""
+    return {
+        "baseline": words["baseline"],
+        "draws": words["draws"],
+        "warm_up": parse_warm_up(words["warm_up"]),
+        "by": tuple(dict.fromkeys(parse_by(way) for way in words["by"])),
+        "token_times": words["token_times"],
+    }
 
 
 @cache

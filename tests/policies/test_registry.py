@@ -7,7 +7,7 @@ from governed import TYPICAL, setting
 
 from model.work import Phase
 from phasewatt.errors import BadPolicy
-from policies import known_governors, make_governor, parse_policy
+from policies import known_governors, make_governor, parse_policy, require_known
 from policies import registry as registry_module
 from policies.governor import min_energy
 
@@ -224,3 +224,16 @@ def test_wrong_combinations(text, line):
     with pytest.raises(BadPolicy) as error:
         parse_policy(text)
     assert str(error.value) == line
+
+
+@pytest.mark.parametrize(
+    "text", [*BUILT_IN.split(", "), "fixed:99", "gone.py:Any", "random:0.3+min-edp"]
+)
+def test_names_are_known_without_what_governors_are_made_from(text):
+    require_known(parse_policy(text))
+
+
+def test_an_unknown_name_is_refused_in_the_same_words():
+    with pytest.raises(BadPolicy) as error:
+        require_known(parse_policy("min-edps"))
+    assert str(error.value) == refused("min-edps")
