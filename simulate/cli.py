@@ -16,6 +16,7 @@ from simulate.options import OUTPUT, REPLAY, epilog, options
 
 COMMANDS = {
     "sweep": "Replay a trace at every pair of prefill and decode clocks.",
+    "explore": "Move clocks, load and fleet on a local page, and see what they cost.",
     "reproduce": "Run a paper again: its tables beside ours.",
 }
 

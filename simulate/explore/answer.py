@@ -12,15 +12,18 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import UserError
-from simulate.compare import Comparison, Run, compare, require_sensible
+from simulate.compare import Comparison, Replay, compare, require_sensible
 from simulate.document import summary
 from simulate.groups import Group, PreparedFleet, run_fleet
+from simulate.inputs import replayed_trace
 from simulate.outcome import Outcome
 from simulate.power import bin_width_s, binned_power_w
 from simulate.serving import Queries
-from simulate.words import Words, command_line, inputs_of_words
+from simulate.words import Words, command_line, scenario_of_words
+from traces import Trace
 
 ANSWERS, OUTCOMES = 512, 8
 """How many answers, and how many whole outcomes of baselines, are remembered."""
@@ -57,10 +60,17 @@ class Answer:
     took_s: float
 
 
-class Answers:
-    """Answers questions one at a time, and remembers."""
+def broken(line: str) -> Answer:
+    """Return what is shown where a replay ended with a bug instead of an answer."""
+    return Answer(line, None, "a bug ended this replay: the terminal shows its traceback", {}, 0.0)
 
-    def __init__(self) -> None:
+
+class Answers:
+    """Answers questions about one trace and one calibration, one at a time, and remembers."""
+
+    def __init__(self, trace: Trace, calibration: Calibration) -> None:
+        """``trace`` is whole, as it was recorded; words say what is replayed of it."""
+        self._trace, self._calibration = trace, calibration
         self._answers: _Memory[Answer] = _Memory(ANSWERS)
         self._outcomes: _Memory[Outcome] = _Memory(OUTCOMES)
 
@@ -88,16 +98,17 @@ class Answers:
                 raise Overtaken
 
         advance(0)
-        inputs = inputs_of_words(words)
-        require_sensible(inputs.scenario)
-        run = self._remembering(words)
-        return compare(inputs.trace, inputs.calibration, inputs.scenario, advance, run)
+        scenario = scenario_of_words(words)
+        require_sensible(scenario)
+        trace = replayed_trace(self._trace, words)
+        replay = self._remembering(words)
+        return compare(trace, self._calibration, scenario, advance, replay)
 
-    def _remembering(self, words: Words) -> Run:
+    def _remembering(self, words: Words) -> Replay:
         """Return what replays, and remembers the baseline's outcome for other policies."""
         rest = _key({name: value for name, value in words.items() if name != "policies"})
 
-        def run(
+        def remembering(
             fleet: PreparedFleet,
             groups: tuple[Group, ...],
             queries: Queries,
@@ -111,7 +122,7 @@ class Answers:
                 return replay()
             return self._outcomes.of((rest, sizes), replay)
 
-        return run
+        return remembering
 
 
 def _powers(comparison: Comparison) -> dict[str, Power]:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model.calibration import Calibration
 from model.work import Phase
 from simulate.groups import groups_of
 from simulate.explore.state import says_replicas
-from simulate.inputs import Inputs
-from simulate.words import Words
+from simulate.words import Words, scenario_of_words
 
 _TENS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
 """Steps of a tenth of a decade: the R10 series of preferred numbers (ISO 3)."""
 
-LOADS = tuple(round(x * decade, 4) for decade in (0.1, 1.0) for x in _TENS) + (10.0,)
-TTFT_S = tuple(round(x * decade, 4) for decade in (0.05, 0.5, 5.0) for x in _TENS) + (50.0,)
-TPOT_MS = tuple(round(x * decade, 4) for decade in (5.0, 50.0) for x in _TENS) + (500.0,)
+LOADS = (*(round(x * decade, 4) for decade in (0.1, 1.0) for x in _TENS), 10.0)
+TTFT_S = (*(round(x * decade, 4) for decade in (0.05, 0.5, 5.0) for x in _TENS), 50.0)
+TPOT_S = (*(round(x * decade, 6) for decade in (0.005, 0.05) for x in _TENS), 0.5)
 
 REQUESTS = tuple(x * decade for decade in (100, 1000, 10_000, 100_000) for x in (1, 2, 5))
 """How many requests may be replayed for an answer."""
@@ -72,9 +72,9 @@ class Choices:
     sized: dict[str, bool]
 
 
-def choices_of(words: Words, inputs: Inputs, available: int) -> Choices:
-    """Return what a page offers that is started with ``words``, which name ``inputs``."""
-    slo, calibration = inputs.scenario.slo, inputs.calibration
+def choices_of(words: Words, calibration: Calibration, available: int) -> Choices:
+    """Return what a page offers that is started with ``words``, of ``available`` requests."""
+    slo = scenario_of_words(words).slo
     batching, load, limit = words["batching"], words["rate_scale"], words["limit"]
     batchings = tuple(dict.fromkeys((batching, *BATCHINGS)))
     ttft_s = None if slo is None else slo.ttft_s
@@ -85,7 +85,7 @@ def choices_of(words: Words, inputs: Inputs, available: int) -> Choices:
         batchings=batchings,
         loads=() if words["arrivals"] == "offline" else _with(LOADS, load),
         ttft_s=_with(TTFT_S, ttft_s),
-        tpot_s=_with(tuple(ms / 1e3 for ms in TPOT_MS), tpot_s),
+        tpot_s=_with(TPOT_S, tpot_s),
         requests=tuple(
             sorted({*(n for n in REQUESTS if n < available), min(limit or available, available)})
         ),
@@ -94,13 +94,13 @@ def choices_of(words: Words, inputs: Inputs, available: int) -> Choices:
     )
 
 
-def clocks_of(inputs: Inputs, phase: Phase) -> Clocks:
+def clocks_of(words: Words, calibration: Calibration, phase: Phase) -> Clocks:
     """Return the clocks of ``phase`` that the first group of the fleet can be set to.
 
     Raises:
         BadCalibration, BadOption: there is no such model, engine or group.
     """
-    group = groups_of(inputs.scenario, inputs.calibration)[0]
+    group = groups_of(scenario_of_words(words), calibration)[0]
     model = group.scenario.model or group.calibration.models[0]
     curves = group.calibration.curves_of(model, phase, group.scenario.engine)
     all_mhz = group.calibration.gpu.clocks_mhz(curves)

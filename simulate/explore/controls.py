@@ -97,7 +97,7 @@ class Controls:
             NO_LIMIT if begin.tpot_s is None else f"{1e3 * begin.tpot_s:g}",
         )
         self.requests = slider(
-            *("requests", "requests replayed, from the first"),
+            *("requests", "requests replayed"),
             [f"{n:,}" for n in choices.requests],
             f"{begin.limit or choices.available:,}",
         )
@@ -242,7 +242,12 @@ def _range(phase: Phase, clocks: Clocks) -> dict[str, Any]:
     if low_mhz < clocks.measured_mhz:
         title += f" (measured from {clocks.measured_mhz:,.0f}, transferred below)"
     # One clock leaves nothing to move, but a slider must have a length.
-    return {"title": title, "start": low_mhz, "end": max(high_mhz, low_mhz + 1), "step": _step(clocks)}
+    return {
+        "title": title,
+        "start": low_mhz,
+        "end": max(high_mhz, low_mhz + 1),
+        "step": _step(clocks),
+    }
 
 
 def _step(clocks: Clocks) -> float:

@@ -127,14 +127,20 @@ def headline(document: Document) -> str:
         per_token = number(state["metrics"]["output_token_j"])
         return f"This is the baseline: {per_token} J per output token."
     saving = state["saving"]["value"]
-    much = f"{abs(saving):.1%} {'less' if saving >= 0 else 'more'} energy"
-    said = f"{state['policy']} takes {much} than {baseline['policy']}"
+    much = (
+        f"{'saves' if saving >= 0 else 'takes'} {abs(saving):.1%} {'' if saving >= 0 else 'more '}"
+    )
+    said = f"{state['policy']} {much}energy against {baseline['policy']}"
     changes = [
         f"{label} {_relative(state['latency_change'][key]['value'])}"
-        for key, label in (("ttft_p95", "TTFT p95"), ("tpot_p95", "TPOT p95"), ("e2e_p95", "E2E p95"))
+        for key, label in (
+            ("ttft_p95", "TTFT p95"),
+            ("tpot_p95", "TPOT p95"),
+            ("e2e_p95", "E2E p95"),
+        )
         if key in state["latency_change"]
     ]
-    return f"{said}; {', '.join(changes)}; {_quality(baseline, state)}."
+    return f"{said}: {', '.join(changes)}; {_quality(baseline, state)}."
 
 
 def both(document: Document) -> tuple[Document, Document]:
@@ -202,9 +208,7 @@ def _row(document: Document, label: str, path: str, scale: float, shown: Shown) 
 def _objectives(document: Document) -> tuple[_Spec, ...]:
     met = both(document)[1]["metrics"]["slo_attainment"] or {}
     names = {key: f"within {key.upper()} limit" for key in met} | {"all": "within all limits"}
-    return tuple(
-        (names[key], f"metrics.slo_attainment.{key}", 1.0, Shown.SHARE) for key in met
-    )
+    return tuple((names[key], f"metrics.slo_attainment.{key}", 1.0, Shown.SHARE) for key in met)
 
 
 def _against(row: Row) -> str:
@@ -218,7 +222,7 @@ def _relative(change: float) -> str:
 def _quality(baseline: Document, state: Document) -> str:
     before, now = baseline["quality"]["mean"], state["quality"]["mean"]
     if before is None or now is None:
-        same = baseline["model"] == state["model"] and len(state["groups"]) == 1
-        return "quality unknown" + (" (one model answers: clocks do not change it)" if same else "")
+        one = len(state["groups"]) == 1 and baseline["model"] == state["model"]
+        return "quality unknown" + (", and the same model answers" if one else "")
     points = 100 * (now - before)
     return "quality the same" if abs(points) < 0.05 else f"quality {points:+.1f} points"

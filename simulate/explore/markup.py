@@ -4,8 +4,9 @@ In: answers. Out: HTML.
 """
 
 from functools import cache
+from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from simulate.explore.answer import Answer
 from simulate.explore.figures import both, cards, headline, sections
@@ -14,9 +15,7 @@ from simulate.explore.figures import both, cards, headline, sections
 def answer_html(answer: Answer) -> str:
     """Return what is read first of ``answer``, which has a document."""
     assert answer.document is not None
-    return _render(
-        "answer", headline=headline(answer.document), cards=cards(answer.document)
-    )
+    return _render("answer", headline=headline(answer.document), cards=cards(answer.document))
 
 
 def figures_html(answer: Answer) -> str:
@@ -45,19 +44,30 @@ def warnings_html(answer: Answer) -> str:
     )
 
 
-def status_html(kind: str, text: str) -> str:
-    """Return one line; ``kind`` is ``status`` or ``error``."""
-    return _render("status", kind=kind, text=text)
+def status_html(kind: str, text: str, answer: Answer | None = None) -> str:
+    """Return one line, ``kind`` being ``status`` or ``error``, and ``answer`` in brief."""
+    document = None if answer is None else answer.document
+    shown = () if document is None else cards(document)
+    brief = [f"{card.row.label}: {card.row.text(card.row.state)}" for card in shown]
+    return _render("status", kind=kind, text=text, brief=brief)
 
 
-def asset(name: str) -> str:
-    """Return a template or style of the page as it is."""
-    source, _, _ = _environment().loader.get_source(_environment(), name)
-    return source
+def page_template() -> Template:
+    """Return the template of the whole page, for Bokeh to fill."""
+    return Template(_source("page.html"))
+
+
+def style(name: str) -> str:
+    """Return the rules of ``page`` or of its ``widgets``, which live apart from it."""
+    return _source(f"{name}.css")
+
+
+def _source(name: str) -> str:
+    return files("simulate.explore").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _render(name: str, **values: object) -> str:
-    return _environment().get_template(f"{name}.html.jinja").render(**values)
+    return _environment().get_template(f"{name}.html").render(**values)
 
 
 @cache

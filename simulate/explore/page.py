@@ -3,13 +3,10 @@
 In: a desk that answers. Out: a document of Bokeh's that asks whenever a control moves.
 """
 
-import itertools
-from collections.abc import Callable
 from functools import partial
 
 from bokeh.document import Document
 from bokeh.models import Button, CustomJS, Div, InlineStyleSheet, Model, PreText, Select
-from jinja2 import Template
 
 from model.work import Phase
 from simulate.explore.answer import Answer
@@ -18,10 +15,10 @@ from simulate.explore.desk import Asker, Desk
 from simulate.explore.figures import both
 from simulate.explore.markup import (
     answer_html,
-    asset,
     figures_html,
     page_template,
     status_html,
+    style,
     warnings_html,
 )
 from simulate.explore.plots import LATENCIES, Plane, PowerOverTime
@@ -41,8 +38,8 @@ class Page:
         self._desk, self._document = desk, document
         self._asker = Asker(desk)
         self._trail: list[Answer] = [desk.first]
-        style = InlineStyleSheet(css=asset("widgets.css"))
-        self._controls = Controls(desk.choices, desk.begin, desk.clocks_of, style)
+        sheet = InlineStyleSheet(css=style("widgets"))
+        self._controls = Controls(desk.choices, desk.begin, desk.clocks_of, sheet)
         self._plane, self._power = Plane(), PowerOverTime()
 
         def div(name: str, **attributes: str) -> Div:
@@ -50,16 +47,16 @@ class Page:
                 name=name,
                 html_id=name,
                 html_attributes=attributes,
-                stylesheets=[style],
+                stylesheets=[sheet],
                 sizing_mode="stretch_width",
             )
 
         self._status = div("status", role="status")
         self._answer, self._figures, self._warnings = map(div, ("answer", "figures", "warnings"))
         self._line = PreText(
-            name="line", html_id="line", stylesheets=[style], sizing_mode="stretch_width"
+            name="line", html_id="line", stylesheets=[sheet], sizing_mode="stretch_width"
         )
-        self._copy = Button(name="copy", html_id="copy", label="Copy", stylesheets=[style])
+        self._copy = Button(name="copy", html_id="copy", label="Copy", stylesheets=[sheet])
         self._copy.js_on_click(CustomJS(args={"line": self._line}, code=COPY))
         self._copy.on_click(lambda: self._copy.update(label="Copied"))
         self._against = Select(
@@ -68,9 +65,9 @@ class Page:
             title="latency",
             options=list(LATENCIES),
             value="E2E p95, s",
-            stylesheets=[style],
+            stylesheets=[sheet],
         )
-        self._against.on_change("value", lambda *_: self._show_plane())
+        self._against.on_change("value", lambda _name, _old, _new: self._show_plane())
         self._controls.on_move(self._ask)
         roots: tuple[Model, ...] = (
             *(self._status, self._answer, *self._controls.widgets, self._line, self._copy),
@@ -80,14 +77,49 @@ class Page:
             document.add_root(root)
         document.title = f"phasewatt: {desk.question}"
         document.template = page_template()
-        document.template_variables.update(question=desk.question, style=asset("page.css"))
+        document.template_variables.update(question=desk.question, style=style("page"))
         document.on_session_destroyed(lambda _context: self._asker.give_up())
         self._show(desk.first)
 
     def _ask(self) -> None:
         self._status.text = status_html("status", "replaying ...")
         words = words_of(self._controls.state, self._desk.started)
-        tell: Callable[[Answer], object] = lambda answer: self._document.add_next_tick_callback(
-            partial(self._show, answer)
-        )
+
+        def tell(answer: Answer) -> None:
+            self._document.add_next_tick_callback(partial(self._show, answer))
+
         self._asker.ask(words, tell)
+
+    def _show(self, answer: Answer) -> None:
+        self._line.text = answer.line
+        self._copy.label = "Copy"
+        if answer.document is None:
+            self._status.text = status_html("error", answer.error or "")
+            return
+        _, state = both(answer.document)
+        held_mhz = {phase: state["clocks"][phase.value]["held_mhz"] for phase in Phase}
+        self._controls.follow(held_mhz, answer.document["replicas"])
+        self._status.text = status_html("status", self._replayed(answer), answer)
+        self._answer.text = answer_html(answer)
+        self._figures.text = figures_html(answer)
+        self._warnings.text = warnings_html(answer)
+        self._trail = [each for each in self._trail if each.line != answer.line]
+        self._trail = [*self._trail[-TRAIL:], answer]
+        self._show_plane()
+        self._power.show(answer)
+
+    def _show_plane(self) -> None:
+        latency = self._against.value
+        _, _, limit = LATENCIES[latency]
+        limit_s = None if limit is None else getattr(self._controls.state, limit)
+        self._plane.show(self._trail, latency, limit_s)
+
+    def _replayed(self, answer: Answer) -> str:
+        assert answer.document is not None
+        requests, available = answer.document["trace"]["requests"], self._desk.choices.available
+        which = (
+            f"all {available:,} requests"
+            if requests == available
+            else f"the first {requests:,} of {available:,} requests"
+        )
+        return f"Replayed {which} in {answer.took_s:.2f} s; intervals were not asked for."

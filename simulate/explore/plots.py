@@ -64,10 +64,16 @@ class Plane:
         plot.add_tools(
             HoverTool(
                 renderers=[dots, base, now],
-                tooltips=[("", "@what"), ("J per output token", "@y{0.000}"), ("latency", "@x{0.000}")],
+                tooltips=[
+                    ("", "@what"),
+                    ("J per output token", "@y{0.000}"),
+                    ("latency", "@x{0.000}"),
+                ],
             )
         )
-        plot.add_layout(_legend(("baseline", [base]), ("now", [now]), ("before", [line, dots])), "above")
+        plot.add_layout(
+            _legend(("baseline", [base]), ("now", [now]), ("before", [line, dots])), "above"
+        )
         self.plot = plot
 
     def show(self, answers: list[Answer], latency: str, limit_s: float | None) -> None:
@@ -99,7 +105,12 @@ class PowerOverTime:
         plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
         lines = [
             plot.step(
-                "from_s", "power_w", source=self._sources[name], color=colour, mode="after", line_width=1.6
+                "from_s",
+                "power_w",
+                source=self._sources[name],
+                color=colour,
+                mode="after",
+                line_width=1.6,
             )
             for name, colour in (("base", BASELINE), ("now", STATE))
         ]
