@@ -16,6 +16,7 @@ from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import UserError
 from simulate.compare import Comparison, Replay, compare, require_sensible
+from simulate.coverage import is_saturated
 from simulate.document import summary
 from simulate.groups import Group, PreparedFleet, run_fleet
 from simulate.inputs import replayed_trace
@@ -50,6 +51,7 @@ class Answer:
         document: what that command writes as ``summary.json``; None where it ends with an error.
         error: the one line that it ends with; None where it does not.
         power: of each policy of the document, by its name.
+        saturated: what to know where queues still grew at the end; None where they did not.
         took_s: how long it took to find out.
     """
 
@@ -57,12 +59,13 @@ class Answer:
     document: dict[str, Any] | None
     error: str | None
     power: dict[str, Power]
+    saturated: str | None
     took_s: float
 
 
 def broken(line: str) -> Answer:
     """Return what is shown where a replay ended with a bug instead of an answer."""
-    return Answer(line, None, "a bug ended this replay: the terminal shows its traceback", {}, 0.0)
+    return Answer(line, None, "a bug ended this replay: the terminal shows its traceback", {}, None, 0.0)
 
 
 class Answers:
@@ -88,9 +91,10 @@ class Answers:
         try:
             comparison = self._compare(words, is_overtaken)
         except UserError as error:
-            return Answer(line, None, str(error), {}, time.monotonic() - begun_s)
+            return Answer(line, None, str(error), {}, None, time.monotonic() - begun_s)
         document, power = summary(comparison), _powers(comparison)
-        return Answer(line, document, None, power, time.monotonic() - begun_s)
+        saturated = _saturated(comparison)
+        return Answer(line, document, None, power, saturated, time.monotonic() - begun_s)
 
     def _compare(self, words: Words, is_overtaken: Callable[[], bool]) -> Comparison:
         def advance(_queries: int) -> None:
@@ -123,6 +127,20 @@ class Answers:
             return self._outcomes.of((rest, sizes), replay)
 
         return remembering
+
+
+def _saturated(comparison: Comparison) -> str | None:
+    policies = [
+        result.outcome.policy
+        for result in comparison.results
+        if is_saturated(result.outcome, comparison.scenario)
+    ]
+    if not policies:
+        return None
+    return (
+        f"Saturated under {' and '.join(policies)}: queues still grow at the end, so latencies "
+        "depend on how much is replayed. Add replicas, or lower the load."
+    )
 
 
 def _powers(comparison: Comparison) -> dict[str, Power]:

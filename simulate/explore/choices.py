@@ -14,12 +14,14 @@ from simulate.groups import groups_of
 from simulate.explore.state import says_replicas
 from simulate.words import Words, scenario_of_words
 
-_TENS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0)
-"""Steps of a tenth of a decade: the R10 series of preferred numbers (ISO 3)."""
+LOADS = (
+    *(0.1, 0.125, 0.16, 0.2, 0.25, 0.315, 0.4, 0.5, 0.63, 0.8),
+    *(1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0, 10.0),
+)
+"""The preferred numbers of the series R10 (ISO 3): each a quarter more than the one before."""
 
-LOADS = (*(round(x * decade, 4) for decade in (0.1, 1.0) for x in _TENS), 10.0)
-TTFT_S = (*(round(x * decade, 4) for decade in (0.05, 0.5, 5.0) for x in _TENS), 50.0)
-TPOT_S = (*(round(x * decade, 6) for decade in (0.005, 0.05) for x in _TENS), 0.5)
+TTFT_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0)
+TPOT_S = (0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5)
 
 REQUESTS = tuple(x * decade for decade in (100, 1000, 10_000, 100_000) for x in (1, 2, 5))
 """How many requests may be replayed for an answer."""

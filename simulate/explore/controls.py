@@ -36,7 +36,8 @@ class Controls:
     ) -> None:
         """Build the widgets; ``clocks_of`` says which clocks the model of a state can be set to."""
         self._choices, self._clocks_of, self._state = choices, clocks_of, begin
-        self._quiet, self._tell = False, lambda: None
+        self._quiet = False
+        self._tell: Callable[[], None] = lambda: None
         self._clocks = {phase: clocks_of(begin, phase) for phase in Phase}
         common = {"stylesheets": [style], "sizing_mode": "stretch_width"}
 
@@ -65,6 +66,7 @@ class Controls:
                 **_range(phase, self._clocks[phase]),
                 value=_start_mhz(begin, phase, self._clocks[phase]),
                 format="0,0",
+                bar_color="#3a92c8",
             )
             for phase in Phase
         }
@@ -80,6 +82,7 @@ class Controls:
             end=max(MOST_REPLICAS, begin.replicas or 1),
             step=1,
             value=begin.replicas or 1,
+            bar_color="#3a92c8",
         )
         self.fewest = CheckboxGroup(
             **{**common, **_named("fewest", "size of the fleet")},

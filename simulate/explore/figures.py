@@ -212,6 +212,8 @@ def _objectives(document: Document) -> tuple[_Spec, ...]:
 
 
 def _against(row: Row) -> str:
+    if row.change == "same":
+        return "same as the baseline"
     return f"{row.change} against the baseline" if row.change else ""
 
 
@@ -223,6 +225,6 @@ def _quality(baseline: Document, state: Document) -> str:
     before, now = baseline["quality"]["mean"], state["quality"]["mean"]
     if before is None or now is None:
         one = len(state["groups"]) == 1 and baseline["model"] == state["model"]
-        return "quality unknown" + (", and the same model answers" if one else "")
+        return "quality unknown" + (", but the same model answers" if one else "")
     points = 100 * (now - before)
     return "quality the same" if abs(points) < 0.05 else f"quality {points:+.1f} points"

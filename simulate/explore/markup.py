@@ -15,7 +15,7 @@ from simulate.explore.figures import both, cards, headline, sections
 def answer_html(answer: Answer) -> str:
     """Return what is read first of ``answer``, which has a document."""
     assert answer.document is not None
-    return _render("answer", headline=headline(answer.document), cards=cards(answer.document))
+    return _render("answer", headline=headline(answer.document), cards=cards(answer.document), saturated=answer.saturated)
 
 
 def figures_html(answer: Answer) -> str:
@@ -54,7 +54,8 @@ def status_html(kind: str, text: str, answer: Answer | None = None) -> str:
 
 def page_template() -> Template:
     """Return the template of the whole page, for Bokeh to fill."""
-    return Template(_source("page.html"))
+    template: Template = Template(_source("page.html"))
+    return template
 
 
 def style(name: str) -> str:

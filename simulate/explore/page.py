@@ -122,4 +122,4 @@ class Page:
             if requests == available
             else f"the first {requests:,} of {available:,} requests"
         )
-        return f"Replayed {which} in {answer.took_s:.2f} s; intervals were not asked for."
+        return f"Replayed {which} in {answer.took_s:.2f} s, without intervals (--draws 0)."

@@ -160,6 +160,7 @@ def _legend(*items: Any) -> Legend:
         border_line_color=None,
         background_fill_alpha=0,
         click_policy="hide",
+        stylesheets=[".bk-label { color: var(--ink) !important; }"],
     )
 
 
