@@ -17,6 +17,7 @@ from phasewatt.errors import BadOption, OutOfRange
 from simulate.answers import answers_of
 from simulate.batching import Alone
 from simulate.breakdown import PartMetrics, break_down, require_parts
+from simulate.costs.bill import Bill
 from simulate.coverage import warnings_of
 from simulate.groups import (
     Group,
@@ -75,6 +76,7 @@ class PolicyResult:
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
         parts: the figures of each part, for each of the scenario's ways to break a run down.
+        bill: what it took at the site, from the end of the warm-up on; None without costs.
     """
 
     fleet: PreparedFleet
@@ -86,6 +88,7 @@ class PolicyResult:
     saving: Estimate
     latency_change: dict[str, Estimate]
     parts: dict[str, tuple[PartMetrics, ...]]
+    bill: Bill | None
 
     @property
     def prepared(self) -> Prepared:
@@ -134,6 +137,7 @@ def compare(
     queries = queries_of(trace, scenario)
     _require_parts(trace, scenario, queries)
     groups = groups_of(scenario, calibration)
+    _require_priced(scenario, groups, queries)
     answers = answers_of(trace, scenario, models_of(groups))
     fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
     sizes = sizes_of(groups, fleets, queries)
@@ -164,6 +168,7 @@ def compare(
                 if key != "energy_j" and key in nominal[0]
             },
             _parts(outcomes[i], trace, scenario, start.since_s),
+            _bill(outcomes[i], groups, scenario, start.since_s),
         )
         for i in range(len(names))
     )
@@ -217,6 +222,23 @@ def _require_parts(trace: Trace, scenario: Scenario, queries: Queries) -> None:
     require_more(scenario.warm_up, last_s)
     for by in scenario.by:
         require_parts(by, trace.task is not None, last_s)
+
+
+def _require_priced(scenario: Scenario, groups: tuple[Group, ...], queries: Queries) -> None:
+    """Raise a user error for costs that tell nothing of a group, or of the span of arrivals."""
+    if scenario.costs is None:
+        return
+    scenario.costs.require_cover(0.0, float(queries.arrival_s[-1]))
+    for group in groups:
+        scenario.costs.hardware.require(group.kit)
+
+
+def _bill(
+    outcome: Outcome, groups: tuple[Group, ...], scenario: Scenario, since_s: float
+) -> Bill | None:
+    if scenario.costs is None:
+        return None
+    return scenario.costs.bill(outcome, [group.kit for group in groups], since_s)
 
 
 def _needs_tokens(scenario: Scenario) -> bool:

@@ -11,6 +11,7 @@ from model.beyond import is_transferred
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import Comparison, PolicyResult
+from simulate.costs.report import bill_document
 from simulate.prepare import Prepared
 
 SUMMARY_VERSION = 1
@@ -77,6 +78,7 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
         ],
         "batching": asdict(prepared.batching),
         "metrics": asdict(result.metrics),
+        "bill": bill_document(result.bill),
         "quality": asdict(result.quality),
         "promise": _promise(result),
         "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),

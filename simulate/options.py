@@ -14,6 +14,7 @@ from model.calibration import shipped_names
 from model.tensor_parallel import Links
 from simulate.availability import SLEEP_SHARE, START_UP_S, WAKE_S
 from simulate.batching import BLOCK_TOKENS, LINK_GB_PER_S, MAX_BATCHED_TOKENS, MAX_SEQUENCES
+from simulate.costs.options import COST_OPTIONS
 from simulate.fleet import Routing
 from simulate.order import Order
 from simulate.prefix_cache import HASH_TOKENS
@@ -264,6 +265,7 @@ REPLAY: tuple[Option, ...] = (
         help="Also break down by model, task or window:TIME; may be repeated.",
     ),
     click.option("--token-times", is_flag=True, help="Write the time of every token, too."),
+    *COST_OPTIONS,
 )
 """What `simulate` itself takes beside the shared options: which policies, and what is counted."""
 

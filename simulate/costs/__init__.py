@@ -9,7 +9,7 @@ from simulate.costs.growth import Growth, parse_growth
 from simulate.costs.hardware import Hardware, Kit
 from simulate.costs.host import HostPower
 from simulate.costs.objective import Objective, parse_objective
-from simulate.costs.options import costs_of, growth_of, objective_of
+from simulate.costs.options import costs_of, given_costs, growth_of, objective_of
 from simulate.costs.signal import Signal
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Rate",
     "Signal",
     "costs_of",
+    "given_costs",
     "growth_of",
     "objective_of",
     "parse_growth",

@@ -69,6 +69,12 @@ class Costs:
     host: HostPower = DEFAULT_HOST
     hardware: Hardware = field(default_factory=Hardware)
 
+    def require_cover(self, from_s: float, to_s: float) -> None:
+        """Raise :class:`OutOfRange` where prices or intensities are unknown then."""
+        for signal in (self.price, self.carbon):
+            if signal is not None:
+                signal.at([from_s, to_s])
+
     def bill(self, outcome: "Outcome", kits: Sequence[Kit], since_s: float = 0.0) -> Bill:
         """Return the bill of a run from ``since_s`` to its end; ``kits`` are of its groups.
 
@@ -145,7 +151,7 @@ class Costs:
     @property
     def origins(self) -> dict[str, Origin]:
         """Where each figure that bills rest on is from, by what it is."""
-        found = {"pue": self.pue_origin, "host power": self.host.origin}
+        found = {"PUE": self.pue_origin, "host power": self.host.origin}
         if self.price is not None:
             found["price"] = self.price.origin
         if self.carbon is not None:

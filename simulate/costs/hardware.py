@@ -39,6 +39,11 @@ class Hardware:
     years: float = AMORTISED_YEARS
     years_origin: Origin = YEARS_ORIGIN
 
+    def require(self, kit: Kit) -> None:
+        """Raise :class:`BadOption` where others have a figure and ``kit`` has none."""
+        self.cost(kit, 0.0)
+        self.embodied(kit, 0.0)
+
     def cost(self, kit: Kit, seconds: float) -> float | None:
         """Return what ``seconds`` of one replica of ``kit`` cost; None without prices."""
         return self._share("--gpu-price", self.price, kit, seconds)

@@ -103,6 +103,8 @@ NAMES = (
 )
 """Click's names of :data:`COST_OPTIONS`."""
 
+_REPEATED = ("gpu_prices", "embodied")
+
 
 def costs_of(given: Mapping[str, Any]) -> Costs | None:
     """Return what the options about money and carbon say; None where none is given.
@@ -129,6 +131,17 @@ def costs_of(given: Mapping[str, Any]) -> Costs | None:
         host=DEFAULT_HOST if given["host_power"] is None else parse_host(given["host_power"]),
         hardware=_hardware(given),
     )
+
+
+def given_costs(**options: Any) -> Costs:
+    """Return what ``options`` say, by click's names and as it parses them; the rest is not given.
+
+    Raises:
+        BadOption: as :func:`costs_of` does.
+    """
+    unset: dict[str, Any] = {name: () if name in _REPEATED else None for name in NAMES}
+    costs = costs_of({**unset, **options})
+    return Costs() if costs is None else costs
 
 
 def objective_of(given: Mapping[str, Any], costs: Costs | None) -> Objective:

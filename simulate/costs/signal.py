@@ -26,9 +26,8 @@ class Signal:
     Attributes:
         name: how the user calls it, in errors: the option and the file.
         values: one or more, per kWh.
-        begins_s: the moment of the run from which each value holds, increasing; a constant has
-            minus infinity.
-        end_s: until when the last value holds; infinite for a constant.
+        begins_s: the moment of the run from which each value holds, increasing.
+        end_s: until when the last value holds; None for a constant, which always did and will.
         wraps: whether the series starts over, before its begin and after its end.
         origin: where the values are from.
     """
@@ -36,7 +35,7 @@ class Signal:
     name: str
     values: tuple[float, ...]
     begins_s: tuple[float, ...]
-    end_s: float
+    end_s: float | None
     wraps: bool
     origin: Origin
 
@@ -82,21 +81,32 @@ class Signal:
         return self.integral(from_s, to_s - from_s, JOULES_PER_KWH) / (to_s - from_s)
 
     @property
+    def words(self) -> str:
+        """As a person reads it: the constant, or from least to most."""
+        if self.is_constant:
+            return f"{self.values[0]:g}"
+        return f"{min(self.values):g} to {max(self.values):g}"
+
+    @property
     def is_constant(self) -> bool:
         """Whether it has one value, always."""
-        return self.end_s == math.inf
+        return self.end_s is None
 
     @property
     def _edges_s(self) -> Array:
         """Begins and the end, from the first begin on."""
-        return np.array([*self.begins_s, self.end_s]) - self.begins_s[0]
+        return np.array([*self.begins_s, self._last_s]) - self.begins_s[0]
+
+    @property
+    def _last_s(self) -> float:
+        return math.inf if self.end_s is None else self.end_s
 
     def _turns(self, moments_s: Array) -> tuple[Array, Array]:
         """Return how often the series has started over at each moment, and how far it is in."""
         since_s = moments_s - self.begins_s[0]
         if not self.wraps:
             return np.zeros(moments_s.shape), since_s
-        turns, within_s = np.divmod(since_s, self.end_s - self.begins_s[0])
+        turns, within_s = np.divmod(since_s, self._last_s - self.begins_s[0])
         return turns, within_s
 
     def _until(self, moments_s: Array) -> Array:
@@ -110,16 +120,16 @@ class Signal:
         if self.wraps or not moments_s.size:
             return
         first_s, last_s = float(moments_s.min()), float(moments_s.max())
-        reach_s = _ROUNDING * max(abs(self.end_s), abs(self.begins_s[0]), 1.0)
-        if self.begins_s[0] - reach_s <= first_s and last_s <= self.end_s + reach_s:
+        reach_s = _ROUNDING * max(abs(self._last_s), abs(self.begins_s[0]), 1.0)
+        if self.begins_s[0] - reach_s <= first_s and last_s <= self._last_s + reach_s:
             return
         raise OutOfRange(
-            f"{self.name}: it covers {self.begins_s[0]:,.0f} s to {self.end_s:,.0f} s of the run, "
-            f"which asks for {first_s:,.0f} s to {last_s:,.0f} s; expected a series that covers "
+            f"{self.name}: it covers {self.begins_s[0]:,.0f} s to {self._last_s:,.0f} s of a run "
+            f"that asks for {first_s:,.0f} s to {last_s:,.0f} s; expected a series that covers "
             "it, another begin (,from=TIME), or one that starts over (,wrap)"
         )
 
 
 def constant(name: str, value: float, origin: Origin) -> Signal:
     """Return a signal of one value, always."""
-    return Signal(name, (value,), (-math.inf,), math.inf, False, origin)
+    return Signal(name, (value,), (0.0,), None, False, origin)

@@ -25,7 +25,7 @@ def test_a_region_gives_price_carbon_and_currency_with_their_years():
     assert (ireland.currency, ireland.price.at(0.0)) == ("EUR", 0.256)
     assert ireland.origins["price"].kind is Kind.PUBLISHED
     assert ireland.origins["price"].source.startswith("Ireland 2024 H1: Eurostat")
-    assert ireland.origins["pue"].kind is ireland.origins["host power"].kind is Kind.ASSUMED
+    assert ireland.origins["PUE"].kind is ireland.origins["host power"].kind is Kind.ASSUMED
     own = said(region="ie", price="0.1", carbon="12", pue=1.1)
     assert (own.price.at(0.0), own.carbon.at(0.0), own.pue) == (0.1, 12.0, 1.1)
     assert own.origins["carbon intensity"].source == "given as --carbon"

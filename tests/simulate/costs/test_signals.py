@@ -45,7 +45,9 @@ def test_a_series_that_starts_over_does_so_before_its_begin_and_after_its_end():
 
 @pytest.mark.parametrize(("start_s", "duration_s"), [(-0.1, 1.0), (39.0, 1.1), (50.0, 1.0)])
 def test_outside_its_span_a_series_says_so(start_s, duration_s):
-    with pytest.raises(OutOfRange, match=r"made\.csv: it covers 0 s to 40 s of the run.*,wrap"):
+    with pytest.raises(
+        OutOfRange, match=r"made\.csv: it covers 0 s to 40 s of a run that asks for .*,wrap"
+    ):
         TARIFF.integral(start_s, duration_s, 1.0)
 
 
