@@ -65,7 +65,9 @@ class Answer:
 
 def broken(line: str) -> Answer:
     """Return what is shown where a replay ended with a bug instead of an answer."""
-    return Answer(line, None, "a bug ended this replay: the terminal shows its traceback", {}, None, 0.0)
+    return Answer(
+        line, None, "a bug ended this replay: the terminal shows its traceback", {}, None, 0.0
+    )
 
 
 class Answers:

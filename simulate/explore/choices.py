@@ -10,8 +10,8 @@ import numpy as np
 
 from model.calibration import Calibration
 from model.work import Phase
-from simulate.groups import groups_of
 from simulate.explore.state import says_replicas
+from simulate.groups import groups_of
 from simulate.words import Words, scenario_of_words
 
 LOADS = (

@@ -15,7 +15,12 @@ from simulate.explore.figures import both, cards, headline, sections
 def answer_html(answer: Answer) -> str:
     """Return what is read first of ``answer``, which has a document."""
     assert answer.document is not None
-    return _render("answer", headline=headline(answer.document), cards=cards(answer.document), saturated=answer.saturated)
+    return _render(
+        "answer",
+        headline=headline(answer.document),
+        cards=cards(answer.document),
+        saturated=answer.saturated,
+    )
 
 
 def figures_html(answer: Answer) -> str:
