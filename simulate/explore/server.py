@@ -3,14 +3,20 @@
 In: a desk, a port. Out: an address; pages are served from it with everything that they need.
 """
 
+import logging
+import os
 import webbrowser
 from collections.abc import Callable
 from functools import partial
+from socket import socket
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document import Document
-from bokeh.server.server import Server
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.util import bind_sockets
+from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
 from phasewatt.errors import BadOption
@@ -28,14 +34,16 @@ def serve(desk: Desk, port: int, say: Callable[[str], None], browse: bool) -> No
     Raises:
         BadOption: the port cannot be had.
     """
-    server = _server(desk, port)
-    address = f"http://{HOST}:{server.port}/"
+    sockets, port = _bound(port)
+    loop = IOLoop()
+    server = BaseServer(loop, *_applications(desk, sockets, port))
     server.start()
+    address = f"http://{HOST}:{port}/"
     say(address)
     if browse:
-        server.io_loop.add_callback(partial(webbrowser.open, address))
+        loop.add_callback(partial(webbrowser.open, address))
     try:
-        server.io_loop.start()
+        loop.start()
     except KeyboardInterrupt:
         pass
     finally:
@@ -43,21 +51,27 @@ def serve(desk: Desk, port: int, say: Callable[[str], None], browse: bool) -> No
         desk.close()
 
 
-def _server(desk: Desk, port: int) -> Server:
+def _bound(port: int) -> tuple[list[socket], int]:
+    try:
+        sockets, taken = bind_sockets(HOST, port)
+    except OSError as error:
+        raise BadOption(
+            f"--port {port}: {os.strerror(error.errno or 0)}; expected a free one, or 0 for any"
+        ) from None
+    return sockets, taken
+
+
+def _applications(desk: Desk, sockets: list[socket], port: int) -> tuple[BokehTornado, HTTPServer]:
     def build(document: Document) -> None:
         Page(desk, document)
 
-    try:
-        server = Server(
-            {"/": Application(FunctionHandler(build))},
-            io_loop=IOLoop(),
-            address=HOST,
-            port=port,
-            # Another site's page in the same browser must not be able to ask.
-            allow_websocket_origin=[f"{HOST}:{port}", f"localhost:{port}"],
-        )
-    except OSError as error:
-        raise BadOption(
-            f"--port {port}: {error.strerror or error}; expected a free one, or 0 for any"
-        ) from None
-    return server
+    tornado = BokehTornado(
+        {"/": Application(FunctionHandler(build))},
+        # Another site's page in the same browser must not be able to ask.
+        extra_websocket_origins=[f"{HOST}:{port}", f"localhost:{port}"],
+    )
+    # Bokeh would tell whoever was refused how to be let in.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
+    http = HTTPServer(tornado)
+    http.add_sockets(sockets)
+    return tornado, http

