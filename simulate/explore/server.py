@@ -5,17 +5,16 @@ In: a desk, a port. Out: an address; pages are served from it with everything th
 
 import logging
 import os
+import socket
 import webbrowser
 from collections.abc import Callable
 from functools import partial
-from socket import socket
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document import Document
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
-from bokeh.server.util import bind_sockets
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
@@ -34,9 +33,10 @@ def serve(desk: Desk, port: int, say: Callable[[str], None], browse: bool) -> No
     Raises:
         BadOption: the port cannot be had.
     """
-    sockets, port = _bound(port)
+    bound = _bound(port)
+    port = bound.getsockname()[1]
     loop = IOLoop()
-    server = BaseServer(loop, *_applications(desk, sockets, port))
+    server = BaseServer(loop, *_applications(desk, bound, port))
     server.start()
     address = f"http://{HOST}:{port}/"
     say(address)
@@ -51,17 +51,18 @@ def serve(desk: Desk, port: int, say: Callable[[str], None], browse: bool) -> No
         desk.close()
 
 
-def _bound(port: int) -> tuple[list[socket], int]:
+def _bound(port: int) -> socket.socket:
     try:
-        sockets, taken = bind_sockets(HOST, port)
+        bound = socket.create_server((HOST, port))
     except OSError as error:
         raise BadOption(
             f"--port {port}: {os.strerror(error.errno or 0)}; expected a free one, or 0 for any"
         ) from None
-    return sockets, taken
+    bound.setblocking(False)
+    return bound
 
 
-def _applications(desk: Desk, sockets: list[socket], port: int) -> tuple[BokehTornado, HTTPServer]:
+def _applications(desk: Desk, bound: socket.socket, port: int) -> tuple[BokehTornado, HTTPServer]:
     def build(document: Document) -> None:
         Page(desk, document)
 
@@ -73,5 +74,5 @@ def _applications(desk: Desk, sockets: list[socket], port: int) -> tuple[BokehTo
     # Bokeh would tell whoever was refused how to be let in.
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
     http = HTTPServer(tornado)
-    http.add_sockets(sockets)
+    http.add_socket(bound)
     return tornado, http
