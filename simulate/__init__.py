@@ -9,23 +9,32 @@ from simulate.document import summary
 from simulate.metrics import Slo
 from simulate.results import write_results
 from simulate.scenario import Scenario
+from simulate.scenario_check import CheckedScenario, check_scenario_file
+from simulate.scenario_file import read_scenario_file, words_of, words_of_summary
+from simulate.scenario_text import scenario_text
 from simulate.sweep import ClockGrid, Sweep, clock_grid, sweep_clocks
 from simulate.words import Words, command_line, default_words, inputs_of_words, worded
 
 __all__ = [
+    "CheckedScenario",
     "ClockGrid",
     "Comparison",
     "Scenario",
     "Slo",
     "Sweep",
     "Words",
+    "check_scenario_file",
     "clock_grid",
     "command_line",
     "compare",
     "default_words",
     "inputs_of_words",
+    "read_scenario_file",
+    "scenario_text",
     "summary",
     "sweep_clocks",
     "worded",
+    "words_of",
+    "words_of_summary",
     "write_results",
 ]

@@ -4,17 +4,22 @@ In: a comparison. Out: one document of plain values, as ``summary.json`` holds i
 """
 
 import math
+import platform
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
+import traces
 from model.beyond import is_transferred
+from model.calibration import digest
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import Comparison, PolicyResult
 from simulate.costs.report import bill_document
 from simulate.prepare import Prepared
+from simulate.words import command_line, spelt
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:
@@ -23,11 +28,18 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     return {
         "schema": "phasewatt-summary",
         "schema_version": SUMMARY_VERSION,
-        "phasewatt": __version__,
+        "versions": {
+            "phasewatt": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("numpy", "scipy", "simpy")},
+        },
+        "command": None if comparison.words is None else command_line(comparison.words),
+        "words": None if comparison.words is None else spelt(comparison.words),
         "scenario": asdict(scenario),
         "replicas": comparison.replicas,
         "trace": {
             "name": trace.name,
+            "digest": traces.digest(trace),
             "requests": len(trace),
             "prompt_tokens": int(trace.prompt_tokens.sum()),
             "output_tokens": int(trace.output_tokens.sum()),
@@ -42,6 +54,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         },
         "calibration": {
             "name": calibration.name,
+            "digest": digest(calibration),
             "gpu": calibration.gpu.name,
             "power_limit_w": calibration.gpu.power_limit_w,
             "idle_power_w": calibration.gpu.idle_power_w,
@@ -53,6 +66,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
                 "name": group.name,
                 "model": served.model,
                 "calibration": group.calibration.name,
+                "digest": digest(group.calibration),
                 "gpu": group.calibration.gpu.name,
                 "tensor_parallel": group.scenario.tensor_parallel,
                 "replicas": len(served.replicas),

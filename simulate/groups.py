@@ -60,7 +60,8 @@ class Group:
     @property
     def kit(self) -> Kit:
         """What each of its replicas is made of."""
-        return Kit(self.scenario.tensor_parallel, self.calibration.name)
+        calibration = self.calibration
+        return Kit(self.scenario.tensor_parallel, calibration.name, calibration.host)
 
 
 @dataclass(frozen=True)

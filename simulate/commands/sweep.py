@@ -9,9 +9,10 @@ from phasewatt.console import note, out, print_json
 from simulate.inputs import inputs_of
 from simulate.options import OUTPUT, epilog, options
 from simulate.shell import replaying, results_in
+from simulate.topics import ByTopic
 
 
-@click.command("sweep", epilog=epilog())
+@click.command("sweep", cls=ByTopic, epilog=epilog())
 @options(
     click.option(
         "--policy",

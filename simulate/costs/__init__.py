@@ -3,11 +3,11 @@
 In: prices, intensities, factors. Out: bills of runs and of analytic rates, and objectives on them.
 """
 
+from model.host import HostPower
 from simulate.costs.bill import Bill
 from simulate.costs.costs import Costs, Rate
 from simulate.costs.growth import Growth, parse_growth
 from simulate.costs.hardware import Hardware, Kit
-from simulate.costs.host import HostPower
 from simulate.costs.objective import Objective, parse_objective
 from simulate.costs.options import costs_of, given_costs, growth_of, objective_of
 from simulate.costs.signal import Signal

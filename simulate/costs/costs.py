@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.host import HostPower
 from model.provenance import Kind, Origin
+from model.work import Array
 from simulate.costs.bill import Bill
 from simulate.costs.hardware import Hardware, Kit
-from simulate.costs.host import DEFAULT_HOST, HostPower
+from simulate.costs.host import DEFAULT_HOST
 from simulate.costs.signal import Signal
 from simulate.meter import SERVING
 from simulate.power import clipped
@@ -56,7 +58,8 @@ class Costs:
         carbon_price: currency per tonne of operational CO2e; None: carbon costs nothing.
         pue: energy of the site over that of its nodes.
         pue_origin: where the PUE is from.
-        host: what nodes draw besides their GPUs.
+        host: what nodes draw besides their GPUs; None: what their calibration has measured, or
+            else :data:`simulate.costs.host.DEFAULT_HOST`.
         hardware: what owning GPUs costs.
     """
 
@@ -66,7 +69,7 @@ class Costs:
     carbon_price: float | None = None
     pue: float = DEFAULT_PUE
     pue_origin: Origin = PUE_ORIGIN
-    host: HostPower = DEFAULT_HOST
+    host: HostPower | None = None
     hardware: Hardware = field(default_factory=Hardware)
 
     def require_cover(self, from_s: float, to_s: float) -> None:
@@ -86,10 +89,12 @@ class Costs:
         intervals = outcome.replayed.intervals
         if since_s > 0:
             intervals = clipped(intervals, since_s, outcome.makespan_s)
-        gpus = np.array([kit.gpus for kit in kits], dtype=np.float64)[outcome.group_of_replica]
         serves = np.isin(intervals.state, list(SERVING))
-        host_w = np.where(serves, self.host.serving_gpu_w * gpus[intervals.replica], 0.0)
-        always_w = self.host.idle_gpu_w * float(gpus.sum())
+        more_w = _of_replicas(outcome, [k.gpus * self.host_of(k).serving_gpu_w for k in kits])
+        host_w = np.where(serves, more_w[intervals.replica], 0.0)
+        always_w = float(
+            _of_replicas(outcome, [k.gpus * self.host_of(k).idle_gpu_w for k in kits]).sum()
+        )
         host_j = always_w * seconds + float((host_w * intervals.duration_s).sum())
 
         def over(signal: Signal | None) -> float | None:
@@ -120,9 +125,7 @@ class Costs:
         """
         gpu_w = sum(rate.replicas * rate.gpu_power_w for rate in rates)
         host_w = sum(
-            rate.replicas
-            * rate.kit.gpus
-            * (self.host.idle_gpu_w + rate.serving * self.host.serving_gpu_w)
+            rate.replicas * rate.kit.gpus * _share_w(self.host_of(rate.kit), rate.serving)
             for rate in rates
         )
 
@@ -140,18 +143,25 @@ class Costs:
             [(rate.kit, rate.replicas) for rate in rates],
         )
 
-    def site_power_w(self, gpu_power_w: float, gpus: float, serving: float = 1.0) -> float:
+    def site_power_w(
+        self, gpu_power_w: float, gpus: float, serving: float = 1.0, host: HostPower | None = None
+    ) -> float:
         """Return the site's power where ``gpus`` GPUs draw ``gpu_power_w`` together.
 
-        ``serving`` is the share of them that serves.
+        ``serving`` is the share of them that serves; ``host`` that of their nodes
+        (:meth:`host_of`), or else what is given or assumed.
         """
-        host_w = gpus * (self.host.idle_gpu_w + serving * self.host.serving_gpu_w)
+        host_w = gpus * _share_w(host or self.host or DEFAULT_HOST, serving)
         return self.pue * (gpu_power_w + host_w)
+
+    def host_of(self, kit: Kit) -> HostPower:
+        """Return the power of the nodes of ``kit``: given, else measured, else assumed."""
+        return self.host or kit.host or DEFAULT_HOST
 
     @property
     def origins(self) -> dict[str, Origin]:
-        """Where each figure that bills rest on is from, by what it is."""
-        found = {"PUE": self.pue_origin, "host power": self.host.origin}
+        """Where each figure that bills rest on is from, by what it is; hosts have their own."""
+        found = {"PUE": self.pue_origin}
         if self.price is not None:
             found["price"] = self.price.origin
         if self.carbon is not None:
@@ -191,6 +201,15 @@ class Costs:
             carbon_kg=carbon_kg,
             embodied_kg=_of_all(embodied),
         )
+
+
+def _of_replicas(outcome: "Outcome", of_groups: Sequence[float]) -> Array:
+    return np.asarray(np.array(of_groups)[outcome.group_of_replica])
+
+
+def _share_w(host: HostPower, serving: float) -> float:
+    """Return the power of one GPU's share of a node, serving for that share of the time."""
+    return host.idle_gpu_w + serving * host.serving_gpu_w
 
 
 def _of_all(each: Sequence[tuple[float | None, float]]) -> float | None:

@@ -6,6 +6,7 @@ In: prices and kilograms per GPU, by calibration. Out: money and kilograms of a 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from model.host import HostPower
 from model.provenance import Kind, Origin
 from phasewatt.errors import BadOption
 
@@ -20,10 +21,14 @@ ANY = ""
 
 @dataclass(frozen=True)
 class Kit:
-    """What one replica is made of: so many GPUs of the kind that ``calibration`` names."""
+    """What one replica is made of: so many GPUs of the kind that ``calibration`` names.
+
+    ``host`` is the power of their node where the calibration has measured it.
+    """
 
     gpus: int
     calibration: str
+    host: HostPower | None = None
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,11 @@
-"""What the node around the GPUs draws.
+"""The node around the GPUs as a user describes it, or as is assumed.
 
-In: idle and active watts of a node, and how many GPUs share it. Out: watts of one GPU's share.
+In: what follows ``--host-power``. Out: its power.
 """
 
-from dataclasses import dataclass
-
+from model.host import HostPower
 from model.provenance import Kind, Origin
 from phasewatt.errors import BadOption
-
-
-@dataclass(frozen=True)
-class HostPower:
-    """Processors, memory, fans, network and losses of a node, all but its GPUs.
-
-    A node draws ``idle_w`` when none of its ``gpus`` GPUs serves and ``active_w`` when all do; in
-    between, in proportion. A replica bears its GPUs' share of the node: the others serve others.
-    Hosts are never switched off.
-    """
-
-    idle_w: float
-    active_w: float
-    gpus: int
-    origin: Origin
-
-    @property
-    def idle_gpu_w(self) -> float:
-        """What one GPU's share draws at all times."""
-        return self.idle_w / self.gpus
-
-    @property
-    def serving_gpu_w(self) -> float:
-        """What one GPU's share draws on top while it serves."""
-        return (self.active_w - self.idle_w) / self.gpus
-
 
 DEFAULT_HOST = HostPower(
     1400.0,

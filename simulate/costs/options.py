@@ -4,6 +4,7 @@ In: what click parsed. Out: costs, and for planners an objective and a growth of
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -18,58 +19,59 @@ from simulate.costs.objective import Objective, parse_objective
 from simulate.costs.regions import Region, region_named
 from simulate.costs.series import read_series
 from simulate.costs.signal import Signal, constant
+from simulate.topics import SERIES_FILE, Topical
 
 DEFAULT_CURRENCY = "USD"
 
 _SERIES = "FILE.csv[,from=TIME][,wrap]"
 
+_cost = partial(click.option, cls=Topical, topic="Money and carbon")
+
 COST_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
+    _cost(
         "--region", metavar="NAME", help="Published yearly price and carbon of electricity there."
     ),
-    click.option(
+    _cost(
         "--price",
         metavar=f"X|{_SERIES}",
         help="Of a kWh, in place of the region's: a number, or a series over time.",
+        files=SERIES_FILE,
     ),
-    click.option(
+    _cost(
         "--carbon",
         metavar=f"X|{_SERIES}",
         help="Grams of CO2e of a kWh, in place of the region's.",
+        files=SERIES_FILE,
     ),
-    click.option(
-        "--currency", metavar="NAME", help="Of all money. [default: the region's, or USD]"
-    ),
-    click.option(
-        "--carbon-price", type=float, metavar="X", help="Of a tonne of CO2e, added to the cost."
-    ),
-    click.option(
+    _cost("--currency", metavar="NAME", help="Of all money. [default: the region's, or USD]"),
+    _cost("--carbon-price", type=float, metavar="X", help="Of a tonne of CO2e, added to the cost."),
+    _cost(
         "--pue",
         type=float,
         metavar="X",
         help=f"Energy of the site over its nodes'. [default: {DEFAULT_PUE:g}, assumed]",
     ),
-    click.option(
+    _cost(
         "--host-power",
         metavar="idle=W,active=W,gpus=N",
         help="Of a node of N GPUs without them. "
-        f"[default: {DEFAULT_HOST.idle_w:g}, {DEFAULT_HOST.active_w:g}, {DEFAULT_HOST.gpus}, "
-        "assumed]",
+        f"[default: measured, or {DEFAULT_HOST.idle_w:g}, {DEFAULT_HOST.active_w:g}, "
+        f"{DEFAULT_HOST.gpus}, assumed]",
     ),
-    click.option(
+    _cost(
         "--gpu-price",
         "gpu_prices",
         multiple=True,
         metavar="[CALIBRATION=]X",
         help="Of a GPU with its share of a node; may be repeated.",
     ),
-    click.option(
+    _cost(
         "--embodied",
         multiple=True,
         metavar="[CALIBRATION=]KG",
         help="CO2e of making a GPU with its share of a node; may be repeated.",
     ),
-    click.option(
+    _cost(
         "--amortise",
         type=float,
         metavar="YEARS",
@@ -128,7 +130,7 @@ def costs_of(given: Mapping[str, Any]) -> Costs | None:
         carbon_price=carbon_price,
         pue=DEFAULT_PUE if pue is None else pue,
         pue_origin=PUE_ORIGIN if pue is None else Origin(Kind.ASSUMED, "given as --pue"),
-        host=DEFAULT_HOST if given["host_power"] is None else parse_host(given["host_power"]),
+        host=None if given["host_power"] is None else parse_host(given["host_power"]),
         hardware=_hardware(given),
     )
 

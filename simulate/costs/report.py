@@ -52,18 +52,22 @@ def bill_notes(comparison: Comparison) -> list[str]:
     costs = comparison.scenario.costs
     if costs is None:
         return []
-    host = costs.host
     values = {
         "PUE": f"{costs.pue:g}",
-        "host power": f"{host.idle_w:g} W idle, {host.active_w:g} W active, for {host.gpus} GPUs",
         "price": "" if costs.price is None else f"{costs.price.words} {costs.currency} per kWh",
         "carbon intensity": "" if costs.carbon is None else f"{costs.carbon.words} g CO2e per kWh",
         "years of use": f"{costs.hardware.years:g}",
     }
-    return [
+    lines = [
         f"{name[0].upper()}{name[1:]}{' of ' + values[name] if values.get(name) else ''}: "
         f"{origin.kind}; {origin.source}"
         for name, origin in costs.origins.items()
+    ]
+    hosts = dict.fromkeys(costs.host_of(group.kit) for group in comparison.groups)
+    return lines + [
+        f"Host power of {host.idle_w:.0f} W idle, {host.active_w:.0f} W active, for {host.gpus} "
+        f"GPUs: {host.origin.kind}; {host.origin.source}"
+        for host in hosts
     ]
 
 

@@ -7,7 +7,7 @@ fleet and arrivals stay the same.
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -108,7 +108,8 @@ class Answers:
         require_sensible(scenario)
         trace = replayed_trace(self._trace, words)
         replay = self._remembering(words)
-        return compare(trace, self._calibration, scenario, advance, replay)
+        compared = compare(trace, self._calibration, scenario, advance, replay)
+        return replace(compared, words=words)
 
     def _remembering(self, words: Words) -> Replay:
         """Return what replays, and remembers the baseline's outcome for other policies."""

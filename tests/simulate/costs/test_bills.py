@@ -118,6 +118,20 @@ def test_rates_that_a_run_had_give_its_bill(seed):
     assert watts * bill.seconds == pytest.approx(bill.site_energy_j)
 
 
+def test_hosts_are_as_given_else_as_measured_else_as_assumed():
+    own = HostPower(80.0, 240.0, 4, Origin(Kind.MEASURED, "made up"))
+    measured, bare = Kit(1, "tiny", own), Kit(1, "tiny")
+    assert (costs().host_of(measured), Costs().host_of(measured)) == (HOST, own)
+    assert Costs().host_of(bare).origin.kind is Kind.ASSUMED
+    outcome = run(tiny.random_trace(np.random.default_rng(1), 5, 2.0))
+    bill = Costs(pue=1.0).bill(outcome, [measured])
+    serving_s = sum(outcome.time_by_state_s[state] for state in SERVING)
+    assert bill.host_energy_j == pytest.approx(2 * 20 * outcome.makespan_s + 40 * serving_s)
+    rate = Rate(measured, 3, 100.0, 0.5)
+    assert Costs().bill_of_rates([rate], 2.0).host_energy_j == pytest.approx(2 * 3 * 40)
+    assert Costs(pue=1.5).site_power_w(100.0, 3, 0.5, own) == pytest.approx(1.5 * (100 + 3 * 40))
+
+
 def test_a_year_that_goes_on_so_is_so_many_times_the_bill():
     bill = costs(price=constant("p", 0.2, MADE_UP)).bill_of_rates([Rate(TINY, 3, 300.0, 0.5)], 10.0)
     year = bill.scaled(10)

@@ -5,9 +5,11 @@ import pytest
 
 from model.provenance import Kind
 from phasewatt.errors import BadOption
-from simulate.costs import costs_of, growth_of
+from simulate.costs import Kit, costs_of, growth_of
 from simulate.costs.options import COST_OPTIONS, NAMES
 from simulate.costs.regions import known_regions, region_named
+
+KIT = Kit(1, "tiny")
 
 
 def said(**more):
@@ -25,7 +27,7 @@ def test_a_region_gives_price_carbon_and_currency_with_their_years():
     assert (ireland.currency, ireland.price.at(0.0)) == ("EUR", 0.256)
     assert ireland.origins["price"].kind is Kind.PUBLISHED
     assert ireland.origins["price"].source.startswith("Ireland 2024 H1: Eurostat")
-    assert ireland.origins["PUE"].kind is ireland.origins["host power"].kind is Kind.ASSUMED
+    assert ireland.origins["PUE"].kind is ireland.host_of(KIT).origin.kind is Kind.ASSUMED
     own = said(region="ie", price="0.1", carbon="12", pue=1.1)
     assert (own.price.at(0.0), own.carbon.at(0.0), own.pue) == (0.1, 12.0, 1.1)
     assert own.origins["carbon intensity"].source == "given as --carbon"
