@@ -6,11 +6,12 @@ import click
 
 from phasewatt.console import note
 from simulate.options import REPLAY, epilog, options
+from simulate.topics import ByTopic
 
 PORT = 8421
 
 
-@click.command("explore", epilog=epilog())
+@click.command("explore", cls=ByTopic, epilog=epilog())
 @options(
     *REPLAY,
     click.option(
