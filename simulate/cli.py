@@ -33,7 +33,7 @@ class Simulate(LazyCommands, ByTopic):
         except UserError as error:
             from simulate.scenario_file import blamed_on_file
 
-            raise blamed_on_file(ctx, error) from error
+            raise blamed_on_file(ctx, error) from None
 
 
 @click.group(

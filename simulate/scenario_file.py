@@ -83,7 +83,9 @@ class ScenarioFile:
             (text, setting)
             for setting in settings.values()
             for text in _texts_in(setting.value)
-            if text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", message)
+            if re.search(r"[^\W\d]", text)
+            and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", message)
+            and not message.startswith("--")  # about an option that the command line gave
         ]
         if not quoted:
             return error

@@ -82,9 +82,13 @@ def test_the_command_line_wins_over_the_file(desk):
 
 def test_a_table_says_what_only_its_command_takes(desk):
     (desk / "s.toml").write_text(SCENARIO + 'policy = "min-edp"\n')
-    swept = json.loads(run("sweep", "--scenario", "s.toml", "--json").stdout)
-    assert (swept["prefill_mhz"], swept["decode_mhz"]) == ([1000, 2000], [1000, 1500, 2000])
-    assert [mark["policy"] for mark in swept["marks"]] == ["min-edp"]
+    file = simulate.read_scenario_file(Path("s.toml"))
+    swept = file.defaults_of(tables()["sweep"])
+    assert (swept["prefill_mhz"], swept["decode_mhz"]) == ("1000,2000", "1000:2000:500")
+    assert swept["policies"] == ("min-edp",)
+    assert swept["replicas"] == "2"
+    assert simulate.words_of(file)["policies"] == ("fixed:1500", "min-energy")
+    run("sweep", "--scenario", "s.toml", "--json")
 
 
 def test_paths_are_seen_from_the_file(desk, monkeypatch):
@@ -154,8 +158,11 @@ def test_a_wrong_file_is_one_line_that_names_its_line(desk, command, old, new, s
 
 
 def test_what_the_command_line_says_is_not_blamed_on_the_file(desk):
-    said = refusal("--scenario", "s.toml", "--draws", "-1")
+    (desk / "s.toml").write_text(SCENARIO.replace("draws = 0", 'min-dwell = "1"\nby = "found"'))
+    said = refusal("--scenario", "s.toml", "--draws", "-1", "--by", "model")
     assert said == "--draws: found -1; expected 0 or more"
+    said = refusal("--scenario", "s.toml", "--limit", "0", "--by", "model")
+    assert said == "limit: found 0, expected a number of queries >= 1"
 
 
 def test_a_file_that_cannot_be_read(desk):
@@ -163,6 +170,14 @@ def test_a_file_that_cannot_be_read(desk):
     assert refusal("--scenario", ".") == ".: cannot be read: Is a directory"
     (desk / "s.toml").write_bytes(b"\xff")
     assert refusal("--scenario", "s.toml") == "s.toml: cannot be read: not UTF-8 text"
+
+
+def test_a_group_without_a_command_prints_its_help(desk):
+    done = CliRunner().invoke(main, ["scenario"])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Usage: ")
+    assert "\n  init   Write one," in done.stderr
 
 
 def test_check_says_what_a_file_says(desk):
