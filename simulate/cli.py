@@ -17,6 +17,7 @@ from simulate.topics import ByTopic
 
 COMMANDS = {
     "sweep": "Replay a trace at every pair of prefill and decode clocks.",
+    "explore": "Move clocks, load and fleet on a local page, and see what they cost.",
     "scenario": "Write or check a file that says what a command line says.",
     "reproduce": "Run a paper again: its tables beside ours.",
 }
