@@ -109,6 +109,9 @@ def test_paths_are_seen_from_the_file(desk, monkeypatch):
     assert words["calibration"] == "h100-sxm"
     run("--scenario", "../s.toml", "--policy", "fixed:1500")
     assert (desk / "out" / "summary.json").exists()
+    (desk / "s.toml").write_text('trace = "synthetic:poisson,rate=1,n=5,lengths=t.csv"\n')
+    words = simulate.words_of(simulate.read_scenario_file(Path("../s.toml")))
+    assert words["trace"] == "synthetic:poisson,rate=1,n=5,lengths=../t.csv"
     # A file of that name where the command runs is not the one that the scenario names.
     (desk / "away" / "gone.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,1,1\n")
     (desk / "s.toml").write_text('trace = "gone.csv"\n')
