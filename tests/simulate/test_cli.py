@@ -173,6 +173,10 @@ WRONG = {
     "clock outside": ((*SHORT, "--policy", "fixed:99"), "outside the calibrated range"),
     "cap too low": ((*SHORT, "--policy", "power-cap:50"), "below the"),
     "no calibration": ((*SHORT, "--calibration", "none.json"), "no such calibration"),
+    "a name too long": (
+        (*SHORT, "--calibration", "x" * 5000),
+        "cannot be read: File name too long",
+    ),
     "replicas": ((*SHORT, "--replicas", "0"), "--replicas: found '0'"),
     "replicas in words": ((*SHORT, "--replicas", "many"), "--replicas: found 'many'"),
     "slo": ((*SHORT, "--slo", "ttft"), "--slo ttft: found ''"),

@@ -105,3 +105,16 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(command, words, line):
     code, out, err = command(*words)
     assert (code, out) == (2, "")
     assert line in " ".join(err.split())
+
+
+def test_a_scenario_file_says_the_same_and_is_blamed(command, tmp_path):
+    (tmp_path / "p.csv").write_text("time_s,value\n0,0.1\n1,0.3\n")
+    written = 'price = "p.csv,wrap"\ncarbon = 300\n[gpu-price]\ntiny = 30000\n'
+    (tmp_path / "s.toml").write_text(written)
+    said = command("--scenario", "s.toml")
+    words = ("--price", "p.csv,wrap", "--carbon", 300, "--gpu-price", "tiny=30000")
+    assert said[:2] == command(*words)[:2]
+    (tmp_path / "s.toml").write_text('seed = 1\nregion = "mars"\n')
+    code, _, err = command("--scenario", "s.toml")
+    assert code == 2
+    assert "s.toml: line 2: --region: found 'mars'; expected one of" in " ".join(err.split())
