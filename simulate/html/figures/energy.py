@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bokeh.core.properties import value
-from bokeh.models import HBar, Range1d, Text
+from bokeh.models import HBar, Range1d
 
-from simulate.html.figures.frame import FONT, draw, frame, hover, plain_numbers
+from simulate.html.figures.bars import label, short
+from simulate.html.figures.frame import draw, frame, hover, plain_numbers
 from simulate.html.view import Plot, Series, Table
 from simulate.number import number
 
 _J_PER_KWH = 3.6e6
 _UNITS = ((_J_PER_KWH, "kWh"), (1e3, "kJ"), (1.0, "J"))
-_LONGEST_NAME = 44
 _BAR_PX = 58
 
 
@@ -88,10 +87,8 @@ def _figure(
             bar = HBar(y="y", left="left", right="right", height=0.42, line_color=None)
             drawn.append(draw(plot, columns, bar, split.colours[part], each.tags))
             left += size
-        label = Text(x="x", y="y", text="text", text_font_size="13px", text_baseline="bottom")
-        label.text_font = value(FONT)
-        place = {"x": [0], "y": [index - 0.27], "text": [_short(each.name)]}
-        draw(plot, place, label, "ink", each.tags)
+        place = {"x": [0], "y": [index - 0.27], "text": [short(each.name)]}
+        draw(plot, place, label(), "ink", each.tags)
     tips = [
         ("policy", "@policy"),
         ("part", "@part"),
@@ -99,7 +96,3 @@ def _figure(
     ]
     hover(plot, drawn, tips)
     return plot
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
