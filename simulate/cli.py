@@ -17,7 +17,9 @@ from simulate.topics import ByTopic
 
 COMMANDS = {
     "sweep": "Replay a trace at every pair of prefill and decode clocks.",
+    "explore": "Move clocks, load and fleet on a local page, and see what they cost.",
     "scenario": "Write or check a file that says what a command line says.",
+    "report": "Build the page of results again, or compare several on one page.",
     "reproduce": "Run a paper again: its tables beside ours.",
 }
 
@@ -32,7 +34,7 @@ class Simulate(LazyCommands, ByTopic):
         except UserError as error:
             from simulate.scenario_file import blamed_on_file
 
-            raise blamed_on_file(ctx, error) from error
+            raise blamed_on_file(ctx, error) from None
 
 
 @click.group(

@@ -57,5 +57,5 @@ def check_scenario_file(path: Path) -> CheckedScenario:
         require_sensible(inputs.scenario)
         replicas = planned_replicas(inputs.trace, inputs.calibration, inputs.scenario)
     except UserError as error:
-        raise file.blamed(error, file.of(main)) from error
+        raise file.blamed(error, file.of(main)) from None
     return CheckedScenario(path, words, inputs.trace.name, len(inputs.trace), replicas)
