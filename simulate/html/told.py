@@ -65,31 +65,11 @@ def provenance_of(result: Result) -> list[Facts]:
 
 def _costs(summary: Document) -> list[Facts]:
     """Return where prices, intensities and what else bills rest on come from."""
-    costs = summary["scenario"].get("costs")
-    if costs is None:
-        return []
-    origins = {
-        "PUE": costs["pue_origin"],
-        **{
-            name: costs[key]["origin"]
-            for name, key in (
-                ("price of electricity", "price"),
-                ("carbon intensity", "carbon"),
-                ("price of carbon", "carbon_price"),
-                ("host power", "host"),
-            )
-            if isinstance(costs.get(key), Mapping) and "origin" in costs[key]
-        },
-        "years of use": costs["hardware"]["years_origin"],
-    }
-    return [
-        Facts(
-            "Costs",
-            tuple(
-                (name, f"{origin['kind']}: {origin['source']}") for name, origin in origins.items()
-            ),
-        )
+    told = [
+        (each["figure"], f"{each['value']}; {each['kind']}: {each['source']}")
+        for each in summary["costs"]
     ]
+    return [Facts("Costs", tuple(told))] if told else []
 
 
 def _calibration(calibration: Document) -> Facts:
