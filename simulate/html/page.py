@@ -32,6 +32,7 @@ from simulate.html.result import Result, read_result
 from simulate.html.splits import splits_of
 from simulate.html.sweep_part import sweep_part
 from simulate.html.told import provenance_of
+from simulate.html.units import energy_unit
 from simulate.html.view import Part, Section, Series, series_of, switches_of
 
 _NO_RUNS: dict[str, Any] = {"runs": [], "answers": [], "sections": [], "curves": []}
@@ -85,9 +86,11 @@ def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:
     """Return what the template shows of replays."""
     summaries = [run.summary for run in runs]
     series = series_of([(run.name, run.policies) for run in runs])
-    numbers = [Numbers(summary, index) for index, summary in enumerate(summaries)]
+    unit = energy_unit(max(p["metrics"]["energy_j"] for s in summaries for p in s["policies"]))
+    numbers = [Numbers(summary, index, unit) for index, summary in enumerate(summaries)]
     gathered = gather(runs)
     spreads = gathered.spreads
+    splits = splits_of(summaries, spreads, series)
     latencies = [spread.latency_s for spread in spreads]
     return {
         "runs": runs,
@@ -121,7 +124,10 @@ def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:
             Section(
                 *("energy", "Where the energy goes"),
                 "Of all GPUs of the fleet, from 0 s to the last token.",
-                [energy_plot(split, series) for split in splits_of(summaries, spreads, series)],
+                [
+                    energy_plot(split, series, unit)
+                    for split in splits_of(summaries, spreads, series)
+                ],
             ),
         ],
         "curves": _curves(runs, series),

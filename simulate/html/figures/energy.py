@@ -11,11 +11,10 @@ from bokeh.models import HBar, Range1d
 
 from simulate.html.figures.bars import label, short
 from simulate.html.figures.frame import draw, frame, hover, plain_numbers
+from simulate.html.units import EnergyUnit
 from simulate.html.view import Plot, Series, Table
 from simulate.number import number
 
-_J_PER_KWH = 3.6e6
-_UNITS = ((_J_PER_KWH, "kWh"), (1e3, "kJ"), (1.0, "J"))
 _BAR_PX = 58
 
 
@@ -30,26 +29,24 @@ class Split:
     colours: Mapping[str, str]
 
 
-def energy_plot(split: Split, series: Sequence[Series]) -> Plot:
-    """Return the bars of one split, longest unit that keeps figures readable."""
+def energy_plot(split: Split, series: Sequence[Series], unit: EnergyUnit) -> Plot:
+    """Return the bars of one split, told in ``unit``."""
     shown = [
         part for part in split.colours if any(parts.get(part, 0.0) > 0 for parts in split.parts)
     ]
-    most_j = max(sum(parts.values()) for parts in split.parts)
-    joules, unit = next((u for u in _UNITS if most_j >= u[0] / 10), _UNITS[-1])
     rows = tuple(
         (
             each.name,
-            *(_cell(parts.get(part, 0.0), joules, sum(parts.values())) for part in shown),
+            *(_cell(parts.get(part, 0.0), unit.joules, sum(parts.values())) for part in shown),
         )
         for each, parts in zip(series, split.parts, strict=True)
     )
     return Plot(
         name=split.name,
-        title=f"{split.title}, {unit}",
+        title=f"{split.title}, {unit.name}",
         says=split.says,
-        model=_figure(split, shown, series, joules, unit),
-        table=Table(("policy", *(f"{part}, {unit}" for part in shown)), rows),
+        model=_figure(split, shown, series, unit),
+        table=Table(("policy", *(f"{part}, {unit.name}" for part in shown)), rows),
         keys=tuple((split.colours[part], part) for part in shown),
     )
 
@@ -59,10 +56,8 @@ def _cell(part_j: float, joules: float, total_j: float) -> str:
     return f"{number(part_j / joules)}{share}"
 
 
-def _figure(
-    split: Split, shown: Sequence[str], series: Sequence[Series], joules: float, unit: str
-) -> Any:
-    plot = frame(f"energy, {unit}", "", height_px=90 + _BAR_PX * len(series))
+def _figure(split: Split, shown: Sequence[str], series: Sequence[Series], unit: EnergyUnit) -> Any:
+    plot = frame(f"energy, {unit.name}", "", height_px=90 + _BAR_PX * len(series))
     plot.yaxis.visible = False
     plot.ygrid.visible = False
     plot.y_range = Range1d(len(series) - 0.45, -0.75)
@@ -74,7 +69,7 @@ def _figure(
         left = 0.0
         total = sum(parts.values())
         for part in shown:
-            size = parts.get(part, 0.0) / joules
+            size = parts.get(part, 0.0) / unit.joules
             columns = {
                 "y": [index],
                 "left": [left],
@@ -92,7 +87,7 @@ def _figure(
     tips = [
         ("policy", "@policy"),
         ("part", "@part"),
-        ("energy", f"@size{{0,0.000}} {unit}, @share{{0.0}}%"),
+        ("energy", f"@size{{0,0.000}} {unit.name}, @share{{0.0}}%"),
     ]
     hover(plot, drawn, tips)
     return plot
