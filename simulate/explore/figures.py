@@ -92,9 +92,12 @@ def sections(document: Document) -> tuple[Section, ...]:
         ("Service", (*_SERVICE, *_objectives(document))),
         ("Quality", _QUALITY),
         ("Where energy goes", _STATES),
+        ("Site", _site(document)),
     ):
         rows = [_row(document, *spec) for spec in specs]
-        found.append(Section(title, tuple(r for r in rows if r.path not in _RARE or r.state)))
+        shown = tuple(row for row in rows if row.path not in _RARE or row.state)
+        if shown:
+            found.append(Section(title, shown))
     return tuple(found)
 
 
@@ -209,6 +212,27 @@ def _objectives(document: Document) -> tuple[_Spec, ...]:
     met = both(document)[1]["metrics"]["slo_attainment"] or {}
     names = {key: f"within {key.upper()} limit" for key in met} | {"all": "within all limits"}
     return tuple((names[key], f"metrics.slo_attainment.{key}", 1.0, Shown.SHARE) for key in met)
+
+
+def _site(document: Document) -> tuple[_Spec, ...]:
+    """Return what the site's energy costs and emits, as far as anybody said."""
+    bill = both(document)[1]["bill"]
+    if bill is None:
+        return ()
+    named = {
+        "site_energy_kwh": "energy of the site, kWh",
+        "energy_cost": f"energy, {bill['currency']}",
+        "hardware_cost": f"hardware, {bill['currency']}",
+        "carbon_cost": f"carbon, {bill['currency']}",
+        "cost": f"cost, {bill['currency']}",
+        "carbon_kg": "operational carbon, kg CO2e",
+        "embodied_kg": "embodied carbon, kg CO2e",
+    }
+    return tuple(
+        (label, f"bill.{key}", 1.0, Shown.NUMBER)
+        for key, label in named.items()
+        if bill[key] is not None
+    )
 
 
 def _against(row: Row) -> str:

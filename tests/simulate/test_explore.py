@@ -156,6 +156,19 @@ def test_every_figure_is_the_one_of_the_summary(started, answers):
     assert f"phase-aware saves {saving:.1%} energy against max-frequency" in headline(document)
 
 
+def test_what_the_site_costs_is_shown_where_anybody_said_a_price(started, answers):
+    words = words_of(state_of(started), worded(started, {"price": "0.2", "carbon": "400"}))
+    document = answers.of(words).document
+    (site,) = [section for section in sections(document) if section.title == "Site"]
+    shown = {row.path: row.state for row in site.rows}
+    bill = both(document)[1]["bill"]
+    assert shown["bill.cost"] == bill["cost"] > 0
+    assert shown["bill.carbon_kg"] == bill["carbon_kg"] > 0
+    assert "bill.hardware_cost" not in shown
+    without = answers.of(words_of(state_of(started), started)).document
+    assert "Site" not in {section.title for section in sections(without)}
+
+
 def test_the_baseline_is_replayed_once_for_all_policies(started, answers, monkeypatch):
     replayed = []
 
