@@ -85,7 +85,7 @@ def sections(document: Document) -> tuple[Section, ...]:
     """Return every figure of ``document`` that the page shows."""
     found = []
     for title, specs in (
-        ("Clocks", _CLOCKS),
+        ("Clocks", _clocks(document)),
         ("Energy", _ENERGY),
         ("Power", _POWER),
         ("Latency", _LATENCY),
@@ -155,7 +155,10 @@ def value_at(part: Document, path: str) -> float | None:
     """Return what stands at ``path`` of one policy of a summary; None where nothing does."""
     found: Any = part
     for key in path.split("."):
-        found = None if found is None else found.get(key)
+        if isinstance(found, list):
+            found = found[int(key)]
+        else:
+            found = None if found is None else found.get(key)
     return None if found is None else float(found)
 
 
@@ -163,10 +166,6 @@ _Spec = tuple[str, str, float, Shown]
 
 _PER_TOKEN: _Spec = ("J per output token", "metrics.output_token_j", 1.0, Shown.NUMBER)
 
-_CLOCKS: tuple[_Spec, ...] = (
-    ("prefill clock, MHz", "clocks.prefill.held_mhz", 1.0, Shown.COUNT),
-    ("decode clock, MHz", "clocks.decode.held_mhz", 1.0, Shown.COUNT),
-)
 _ENERGY: tuple[_Spec, ...] = (
     _PER_TOKEN,
     ("J per request", "metrics.request_j", 1.0, Shown.NUMBER),
@@ -192,7 +191,7 @@ _SERVICE: tuple[_Spec, ...] = (
 )
 _QUALITY: tuple[_Spec, ...] = (("quality", "quality.mean", 1.0, Shown.SHARE),)
 _STATES: tuple[_Spec, ...] = tuple(
-    (f"{label}, MJ", f"metrics.energy_by_state_j.{label}", 1e-6, Shown.NUMBER)
+    (f"{label}, kJ", f"metrics.energy_by_state_j.{label}", 1e-3, Shown.NUMBER)
     for label in ("prefill", "decode", "mixed", "switching", "idle")
 )
 
@@ -206,6 +205,18 @@ _RARE = {
 def _row(document: Document, label: str, path: str, scale: float, shown: Shown) -> Row:
     baseline, state = both(document)
     return Row(label, path, value_at(baseline, path), value_at(state, path), scale, shown)
+
+
+def _clocks(document: Document) -> tuple[_Spec, ...]:
+    return tuple(
+        (
+            f"{phase} clock{' of ' + group['name'] if group['name'] else ''}, MHz",
+            f"groups.{index}.clocks.{phase}.held_mhz",
+            *(1.0, Shown.COUNT),
+        )
+        for index, group in enumerate(both(document)[1]["groups"])
+        for phase in ("prefill", "decode")
+    )
 
 
 def _objectives(document: Document) -> tuple[_Spec, ...]:

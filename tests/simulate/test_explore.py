@@ -279,6 +279,22 @@ def test_every_control_says_something(controls):
     assert controls.state.ttft_s is None
 
 
+def test_every_state_can_be_gone_to(desk, controls):
+    there = State(
+        *(Hand(1250.0, 2000.0), "", "huge", None, "static:4", 0.5, None, 0.3, 0.02, None),
+    )
+    controls.go(there)
+    assert controls.state == there
+    shown = (controls.policy.value, controls.model.value, controls.batching.value)
+    assert shown == (BY_HAND, "huge", "static:4")
+    assert (controls.load.value, controls.ttft.value, controls.tpot.value) == ("0.5", "0.3", "20")
+    assert [slider.value for slider in controls.clock.values()] == [1250, 2000]
+    assert (controls.requests.value, controls.fewest.active) == ("120", [0])
+    controls.go(desk.begin)
+    assert (controls.policy.value, controls.ttft.value) == ("phase-aware", NO_LIMIT)
+    assert (controls.replicas.value, controls.fewest.active) == (2, [])
+
+
 def test_a_page_shows_what_its_desk_answers(desk):
     document = Document()
     Page(desk, document)
