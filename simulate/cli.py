@@ -19,6 +19,7 @@ COMMANDS = {
     "sweep": "Replay a trace at every pair of prefill and decode clocks.",
     "explore": "Move clocks, load and fleet on a local page, and see what they cost.",
     "scenario": "Write or check a file that says what a command line says.",
+    "report": "Build the page of results again, or compare several on one page.",
     "reproduce": "Run a paper again: its tables beside ours.",
 }
 

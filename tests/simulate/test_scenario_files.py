@@ -109,6 +109,9 @@ def test_paths_are_seen_from_the_file(desk, monkeypatch):
     assert words["calibration"] == "h100-sxm"
     run("--scenario", "../s.toml", "--policy", "fixed:1500")
     assert (desk / "out" / "summary.json").exists()
+    (desk / "s.toml").write_text('trace = "synthetic:poisson,rate=1,n=5,lengths=t.csv"\n')
+    words = simulate.words_of(simulate.read_scenario_file(Path("../s.toml")))
+    assert words["trace"] == "synthetic:poisson,rate=1,n=5,lengths=../t.csv"
     # A file of that name where the command runs is not the one that the scenario names.
     (desk / "away" / "gone.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,1,1\n")
     (desk / "s.toml").write_text('trace = "gone.csv"\n')
@@ -131,6 +134,7 @@ WRONG = {
     "no truth": ("draws = 0", "token-times = 1", "token-times: found 1; expected true or false"),
     "no choice": ("draws = 0", 'routing = "x"', "expected one of round-robin, least-outstanding,"),
     "a date": ("draws = 0", "model = 2026-11-01", 'line 4: model: found "2026-11-01"; expected'),
+    "a null": ("draws = 0", r'output = "\u0000"', "line 4: output: found"),
     "nothing": ("draws = 0", "by = []", "line 4: by: found []; expected text"),
     "an empty table": ("draws = 0", "window = {}", "line 4: window: found {}; expected text"),
     "about the command line": ("draws = 0", 'scenario = "x"', 'line 4: found "scenario", which'),
@@ -143,6 +147,16 @@ WRONG = {
     "no calibration": ("tiny.json", "none.json", "line 3: calibration: none.json: no such"),
     "a table within one": ("[sweep]", "[foo.bar]", 'line 12: found "foo", which is no option'),
     "a list of tables": ("[sweep]", "[[sweep]]", 'line 12: found "sweep", which is no option'),
+    "a number for a name": (
+        "draws = 0",
+        "model = 7",
+        "line 4: model: calibration tiny has no model",
+    ),
+    "a part of a text": (
+        "draws = 0",
+        'baseline = "fixed:x"',
+        "line 4: baseline: policy fixed: fou",
+    ),
     "no toml": ("draws = 0", "draws 0", "line 4, column 7: not TOML"),
 }
 
