@@ -9,23 +9,24 @@ from simulate.document import summary
 from simulate.metrics import Slo
 from simulate.results import write_results
 from simulate.scenario import Scenario
-from simulate.sweep import ClockGrid, Sweep, clock_grid, sweep_clocks
+from simulate.sweep.axes import Axis, parse_axes
+from simulate.sweep.sweep import Sweep, sweep
 from simulate.words import Words, command_line, default_words, inputs_of_words, worded
 
 __all__ = [
-    "ClockGrid",
+    "Axis",
     "Comparison",
     "Scenario",
     "Slo",
     "Sweep",
     "Words",
-    "clock_grid",
     "command_line",
     "compare",
     "default_words",
     "inputs_of_words",
+    "parse_axes",
     "summary",
-    "sweep_clocks",
+    "sweep",
     "worded",
     "write_results",
 ]
