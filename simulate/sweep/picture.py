@@ -5,12 +5,14 @@ In: a sweep. Out: a PNG file.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from simulate.metrics import JOULES_PER_KWH
 from simulate.plots import COLOURS, DPI, MARKERS
@@ -32,8 +34,8 @@ def plot_sweep(swept: Sweep, path: Path) -> None:
     """Draw energy over the axes where one or two vary, and energy against the sweep's latency."""
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     varying = [axis for axis in swept.plan.axes if axis.varies and axis.name != POLICY]
-    series = _series(swept, varying)
-    if _is_map(swept, varying):
+    series = {} if swept.plan.over_clocks and len(varying) > 1 else _series(swept, varying)
+    if not series and _is_map(swept, varying):
         left, legend = figure.subplots(1, 2)
         _draw_map(figure, left, swept, varying)
         _draw_front(legend, swept)
@@ -44,12 +46,15 @@ def plot_sweep(swept: Sweep, path: Path) -> None:
         _draw_lines(right, series, _along(varying), lambda c: c.latency_s(swept.latency))
         left.set_ylabel(_ENERGY)
         right.set_ylabel(f"{latency_words(swept.latency)}, s")
-        _widen(right.set_yscale, swept)
+        _widen(right, "y", swept)
     else:
         legend = figure.subplots()
         _draw_front(legend, swept)
     figure.suptitle(title_of(swept), fontsize=11)
     handles, labels = legend.get_legend_handles_labels()
+    if any(c.saturated for each in swept.circumstances for c in each.choices):
+        handles.append(Line2D([], [], **{**_marker(0), "markersize": 5}, markerfacecolor="white"))
+        labels.append("hollow: saturated")
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=DPI, metadata={"Software": "phasewatt"})
@@ -84,8 +89,10 @@ def _series(swept: Sweep, varying: Sequence[Axis]) -> dict[str, list[Choice]]:
                 for axis in varying
                 if axis is not along
             ]
-            is_pair = any(axis.name in CLOCKS for axis in swept.plan.axes)
-            label = ", ".join([*told, *([] if is_pair and told else [_policy(choice, is_pair)])])
+            clocks = swept.plan.over_clocks
+            if not told or (not clocks and len(swept.plan.policies) > 1):
+                told.append(_policy(choice, clocks))
+            label = ", ".join(told)
             series.setdefault(label, []).append(choice)
     return series if len(series) <= _MOST_LINES else {}
 
@@ -155,7 +162,7 @@ def _draw_front(axes: Axes, swept: Sweep) -> None:
         if not several:
             for number, mark in enumerate(circumstance.marks):
                 _draw(axes, swept, [mark], **_marker(number), label=mark.point.policy)
-    _widen(axes.set_xscale, swept)
+    _widen(axes, "x", swept)
     axes.set_xlabel(f"{latency_words(swept.latency)}, s")
     axes.set_ylabel(_ENERGY)
     axes.grid(alpha=0.3)
@@ -169,19 +176,11 @@ def _draw_choices(axes: Axes, swept: Sweep, circumstance: Circumstance, colour: 
         by_policy.setdefault(_policy(choice, clocks), []).append(choice)
     for index, (policy, choices) in enumerate(by_policy.items()):
         own = colour or (_GREY if clocks or index >= _MOST_LINES else COLOURS[index])
+        label = policy if colour is None and index < _MOST_LINES else "_"
         for saturated, fill in ((False, own), (True, "white")):
             some = [choice for choice in choices if choice.saturated is saturated]
-            label = policy + (", saturated" if saturated else "")
-            _draw(
-                axes,
-                swept,
-                some,
-                "o",
-                color=own,
-                markerfacecolor=fill,
-                markersize=4,
-                label=label if colour is None and some and index < _MOST_LINES else "_",
-            )
+            how = {"color": own, "markerfacecolor": fill, "markersize": 4}
+            _draw(axes, swept, some, "o", label="_" if saturated else label, **how)
 
 
 def _draw(axes: Axes, swept: Sweep, choices: Sequence[Choice], *shape: str, **how: Any) -> None:
@@ -205,15 +204,21 @@ def _place(circumstance: Circumstance, index: int) -> str:
         return "_"
     if index == _MOST_LINES - 1:
         return "others"
-    return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in circumstance.at.items())
+    return ", ".join(f"{n.replace('_', '-')} {text_of(v)}" for n, v in circumstance.at.items())
 
 
-def _widen(set_scale: Callable[[str], None], swept: Sweep) -> None:
+def _widen(axes: Axes, which: Literal["x", "y"], swept: Sweep) -> None:
+    """Make the axis of latencies logarithmic where they lie far apart."""
     every = [c for each in swept.circumstances for c in (*each.choices, *each.marks)]
     latency_s = np.array([choice.latency_s(swept.latency) for choice in every])
     known = latency_s[np.isfinite(latency_s) & (latency_s > 0)]
-    if known.size and known.max() > _WIDE * known.min():
-        set_scale("log")
+    if not known.size or known.max() <= _WIDE * known.min():
+        return
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _axis_words(axis: Axis) -> str:

@@ -52,11 +52,13 @@ def title_of(swept: Sweep) -> str:
     models = {row["models"] for row in swept.rows} - {None}
     gpus = {each["gpu"] for each in swept.sources["calibrations"]}
     replicas = _replicas(swept)
+    if not plan.over_clocks and len(plan.policies) == 1:
+        told += f" of {plan.policies[0]}"
     if len(models) == 1:
         told += f"; {models.pop()}"
-    if replicas:
-        told += f" on {replicas} replica{'s' if replicas > 1 else ''}"
-        told += f", each one {gpus.pop()}" if len(gpus) == 1 else ""
+        told += f" on {replicas} replica{'s' if replicas > 1 else ''}" if replicas else ""
+        if len(gpus) == 1:
+            told += f" {'of' if replicas else 'on'} {gpus.pop()}"
     return told
 
 
@@ -86,7 +88,8 @@ def _columns(swept: Sweep) -> list[_Column]:
     outer = [a for a in plan.axes if a.varies and a.column in swept.circumstances[0].at]
     columns = [_of_axis(axis, repeats=False) for axis in outer]
     columns += [_of_axis(a, repeats=True) for a in decided(plan.axes) if a.name not in CLOCKS]
-    columns.append(_Column("", lambda choice, _: _name(choice), "left"))
+    if plan.over_clocks or len(plan.policies) > 1:
+        columns.append(_Column("", lambda choice, _: _name(choice), "left"))
     if plan.over_clocks:
         columns += [_of_mean(f"{p}\nMHz", f"{p}_held_mhz", _whole) for p in ("prefill", "decode")]
     if "replicas" not in {a.name for a in plan.axes} and not _replicas(swept):
@@ -144,7 +147,9 @@ def _saving(choice: Choice) -> str:
     if saving is None:
         return "-"
     reach = choice.saving_reach
-    return f"{saving:.1%}" if reach is None else f"{100 * saving:.1f}±{100 * reach:.1f}%"
+    # Adding zero takes the sign from what rounds to nothing.
+    percent = round(100 * saving, 1) + 0.0
+    return f"{percent:.1f}%" if reach is None else f"{percent:.1f}±{100 * reach:.1f}%"
 
 
 def _remark(choice: Choice, circumstance: Circumstance) -> str:
