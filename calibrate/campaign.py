@@ -76,6 +76,8 @@ class Campaign:
     state_dir: Path | None = None
 
 
+Found = TypeVar("Found")
+
 Told = Callable[[Log, Design], None]
 """Called with the log after every record, and the design that it follows."""
 
@@ -167,6 +169,7 @@ def _begin(rig: Rig, campaign: Campaign, lock: ClockLock | None, bench: Bench) -
         power_limit=rig.gpu.power_limit(),
         modes=rig.gpu.modes(),
         software={"phasewatt": __version__, **rig.software},
+        host_gpus=None if rig.host is None else rig.host.gpus,
     )
     return Log(header, ())
 
@@ -219,8 +222,10 @@ class _Run:
                 self.bench.prepare(self.design.first[0].point)
         self.rig.clock.sleep_s(self.campaign.pace.rest_s)
         idle_s = self.campaign.pace.idle_s
-        window = _again(lambda: measure_idle(self.rig.sampler, self.rig.clock, idle_s))
-        return Idle(when, window, self._moments(began_s))
+        window, host_w = self._with_host(
+            lambda: measure_idle(self.rig.sampler, self.rig.clock, idle_s)
+        )
+        return Idle(when, window, self._moments(began_s), host_w)
 
     def _cell(self, cell: Cell, log: Log, was_c: float | None) -> Measured | Skipped:
         began_s = self._now_s()
@@ -233,10 +238,19 @@ class _Run:
                 note = f"{cell.point}: a step longer than {LONGEST_STEP_S:g} s is not steered"
                 return Skipped(cell, "length", note, self._moments(began_s))
             strategy = log.header.strategy
-            found = _again(lambda: self._measure(cell, gemms, strategy))
+            found, host_w = self._with_host(lambda: self._measure(cell, gemms, strategy))
         except OutOfMemory as error:
             return Skipped(cell, "memory", str(error), self._moments(began_s))
-        return Measured(cell, found, self._moments(began_s))
+        return Measured(cell, found, self._moments(began_s), host_w)
+
+    def _with_host(self, attempt: Callable[[], Found]) -> tuple[Found, float | None]:
+        """Return what ``attempt`` finds, and the host's mean power meanwhile, where it is told."""
+        host, began_s = self.rig.host, self._now_s()
+        if host is None:
+            return _again(attempt), None
+        before = host.look()
+        found = _again(attempt)
+        return found, host.mean_w(before, host.look(), self._now_s() - began_s)
 
     def _measure(self, cell: Cell, gemms: int, strategy: Strategy) -> Measurement:
         rig, plan = self.rig, self.campaign.plan
@@ -279,9 +293,6 @@ class _Run:
 
     def _now_s(self) -> float:
         return self.rig.clock.now_s()
-
-
-Found = TypeVar("Found")
 
 
 def _again(attempt: Callable[[], Found]) -> Found:

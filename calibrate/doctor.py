@@ -13,7 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from calibrate.clocks import locked_clocks
-from calibrate.gpu import Capability, Gpu
+from calibrate.gpu import Capability, Gpu, Kind
+from calibrate.rapl import POWERCAP, open_rapl
 from phasewatt.errors import UnsupportedGpu, UserError
 
 
@@ -89,6 +90,7 @@ def _look(gpu: Gpu, probe_lock: bool, state_dir: Path | None) -> tuple[Row, ...]
         _others(gpu, can.process_list),
         _persistence(gpu.modes().persistence),
         _mig(gpu.modes().mig),
+        *(() if identity.kind is Kind.TWIN else (_host(),)),
     )
 
 
@@ -157,6 +159,19 @@ def _mig(on: bool | None) -> Row:
         )
     detail = "this GPU has no MIG" if on is None else "MIG is off"
     return Row("whole GPU (MIG off)", Answer.YES, detail, "")
+
+
+def _host() -> Row:
+    found = open_rapl(1)
+    if found is None:
+        return Row(
+            "host power (RAPL)",
+            Answer.NO,
+            f"no counters below {POWERCAP} that this user may read",
+            "none needed: costs then assume what hosts draw; or run as root, or chmod a+r the "
+            "counters' energy_uj (root)",
+        )
+    return Row("host power (RAPL)", Answer.YES, f"{len(found.counters)} counters", "")
 
 
 def _software() -> tuple[Row, ...]:

@@ -69,6 +69,7 @@ def fit_study(study: Study) -> Calibration:
         curves=curves,
         provenance=replace(study.provenance, notes=(*study.provenance.notes, *notes)),
         geometries=tuple(shapes.values()),
+        host=study.host,
     )
 
 

@@ -45,6 +45,7 @@ class Header:
         strategy, strategy_reason: how the clock was varied, and why so.
         gpu, clocks, power_limit, modes: the GPU as the driver gave it.
         software: versions of what measures.
+        host_gpus: GPUs that NVML lists on the node; None where nobody measures the host.
     """
 
     schema: str
@@ -60,6 +61,7 @@ class Header:
     power_limit: PowerLimit
     modes: Modes
     software: Mapping[str, str]
+    host_gpus: int | None = None
     record: Literal["header"] = "header"
 
 
@@ -77,21 +79,26 @@ class Moments:
 
 @dataclass(frozen=True)
 class Measured:
-    """A cell that was measured."""
+    """A cell that was measured; ``host_w`` is what the host drew meanwhile, None where unknown."""
 
     cell: Cell
     measurement: Measurement
     moments: Moments
+    host_w: float | None = None
     record: Literal["measured"] = "measured"
 
 
 @dataclass(frozen=True)
 class Idle:
-    """What the GPU drew with nothing to do, "before" or "after" the campaign."""
+    """What the GPU drew with nothing to do, "before" or "after" the campaign.
+
+    ``host_w`` is what the host drew meanwhile, None where unknown.
+    """
 
     when: Literal["before", "after"]
     window: Window
     moments: Moments
+    host_w: float | None = None
     record: Literal["idle"] = "idle"
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.geometry import Geometry
 from model.gpu import Gpu
+from model.host import HostPower
 from model.provenance import Provenance
 from model.work import Array, Phase, Work
 
@@ -71,7 +72,7 @@ class Study:
 
     ``geometries`` are the shapes of models by name, where :data:`model.geometry.GEOMETRIES` does
     not hold them; ``believed`` is what else was found of the GPU's own coefficients of power: mean
-    and standard deviation by name.
+    and standard deviation by name; ``host`` is the power of the node around the GPU, if measured.
     """
 
     name: str
@@ -80,3 +81,4 @@ class Study:
     measurements: Measurements
     geometries: Mapping[str, Geometry] = field(default_factory=dict)
     believed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    host: HostPower | None = None

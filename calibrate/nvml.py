@@ -53,6 +53,10 @@ class NvmlGpu:
             handle = _call(pynvml, f"open GPU {which}", pynvml.nvmlDeviceGetHandleByUUID, which)
         return NvmlGpu(pynvml, handle)
 
+    def count(self) -> int:
+        """Return how many GPUs NVML lists on this node."""
+        return int(_call(self._pynvml, "count GPUs", self._pynvml.nvmlDeviceGetCount))
+
     def identity(self) -> Identity:
         """Return which GPU this is."""
         capability = self._maybe("nvmlDeviceGetCudaComputeCapability")

@@ -15,6 +15,7 @@ import numpy as np
 from calibrate.bench import Bench, Clock, MonotonicClock
 from calibrate.gpu import Gpu, Identity
 from calibrate.nvml import NvmlGpu
+from calibrate.rapl import Rapl, open_rapl
 from calibrate.sampler import ProcessSampler, Sampler
 from calibrate.twin import (
     Faults,
@@ -47,6 +48,7 @@ class Rig:
             GPU was then; None before the first. A twin goes on from there, by a seed of its own
             for each record, so that a resumed run equals one that was never stopped. Hardware is
             where it is.
+        host: counters of what the node draws besides; None where none can be read.
     """
 
     gpu: Gpu
@@ -56,6 +58,7 @@ class Rig:
     open_bench: Callable[[], Bench]
     software: Mapping[str, str]
     renew: Callable[[int, tuple[float, float] | None], None]
+    host: Rapl | None = None
 
 
 def open_rig(which: str, seed: int, shapes: Mapping[str, Geometry] = NONE) -> Rig:
@@ -133,6 +136,7 @@ def real_rig(which: str, shapes: Mapping[str, Geometry] = NONE) -> Rig:
         open_bench=open_bench,
         software=_versions(("torch", "transformers", "nvidia-ml-py")),
         renew=lambda _record, _last: None,
+        host=open_rapl(gpu.count()),
     )
 
 

@@ -56,7 +56,13 @@ def print_calibration(console: Console, calibration: Calibration, verbose: bool 
     gpu, provenance = calibration.gpu, calibration.provenance
     idle = "unknown" if gpu.idle_power_w is None else f"{gpu.idle_power_w:g} W"
     console.print(f"[bold]{calibration.name}[/bold]: {gpu.name}")
-    console.print(f"power limit {gpu.power_limit_w:g} W, idle {idle}\n")
+    console.print(f"power limit {gpu.power_limit_w:g} W, idle {idle}")
+    host = calibration.host
+    if host is not None:
+        console.print(
+            f"host {host.idle_w:.0f} W idle, {host.active_w:.0f} W active, for {host.gpus} GPUs"
+        )
+    console.print()
     console.print(_errors(calibration))
     console.print("hold-out: mean absolute error of points that the fit did not see (MAPE)")
     console.print()

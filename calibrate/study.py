@@ -20,6 +20,7 @@ from calibrate.measurements import Measurements, Study
 from calibrate.steer import GIVE_UP, Mixtures, StepPowers, step_powers
 from calibrate.sweep import Strategy
 from model.gpu import Gpu
+from model.host import HostPower
 from model.provenance import Kind, Origin, Provenance
 from model.work import Array
 
@@ -72,6 +73,7 @@ def study_of(*logs: Log) -> Study:
         measurements=_columns(records, powers),
         geometries={name: shape for log in logs for name, shape in log.header.sweep.shapes.items()},
         believed={} if powers.voltage_slope is None else {"voltage_slope": powers.voltage_slope},
+        host=_host(logs),
     )
 
 
@@ -188,6 +190,30 @@ def _gpu(logs: Sequence[Log], limit_w: float) -> Gpu:
         origins=origins,
         sm_mhz_max=float(header.clocks.sm_mhz[-1]) if header.clocks.sm_mhz else None,
         memory_bytes=float(header.gpu.memory_bytes) or None,
+    )
+
+
+def _host(logs: Sequence[Log]) -> HostPower | None:
+    """Return the host's power, where idle windows and points tell it.
+
+    One GPU was at work while points were measured; each further one is taken to add as much.
+    """
+    idle = [record.host_w for log in logs for record in log.idle if record.host_w is not None]
+    busy = [record.host_w for log in logs for record in log.measured if record.host_w is not None]
+    gpus = max((log.header.host_gpus or 0 for log in logs), default=0)
+    if not idle or not busy or not gpus:
+        return None
+    idle_w = float(np.mean(idle))
+    more_w = max(float(np.mean(busy)) - idle_w, 0.0)
+    return HostPower(
+        idle_w,
+        idle_w + gpus * more_w,
+        gpus,
+        Origin(
+            Kind.MEASURED,
+            f"RAPL: packages and memory, {len(idle)} windows with nothing to do and {len(busy)} "
+            f"points on one GPU of the {gpus} that NVML lists; without fans, network and losses",
+        ),
     )
 
 

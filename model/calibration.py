@@ -4,6 +4,7 @@ In: one JSON file that a person can read. Out: validated values, or one line tha
 of which file is wrong.
 """
 
+import hashlib
 import json
 from dataclasses import replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from model.curves import Curves
 from model.fitted import Normals
 from model.geometry import Geometry
 from model.gpu import Gpu
+from model.host import HostPower
 from model.provenance import STRICT, Provenance
 from model.work import Phase
 from phasewatt.errors import BadCalibration
@@ -33,7 +35,8 @@ _SHIPPED = resources.files("model") / "shipped"
 class Calibration:
     """A GPU with the curves measured on it; ``curves`` holds one entry per model and phase.
 
-    ``geometries`` holds the shapes of those models whose curves are physically structured.
+    ``geometries`` holds the shapes of those models whose curves are physically structured, ``host``
+    the power of the node around the GPU where it was measured.
     """
 
     schema: str
@@ -43,6 +46,7 @@ class Calibration:
     curves: tuple[Curves, ...]
     provenance: Provenance
     geometries: tuple[Geometry, ...] = ()
+    host: HostPower | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "Calibration":
@@ -157,7 +161,13 @@ def dump(calibration: Calibration) -> str:
     """
     measured = tuple(curves.as_measured() for curves in calibration.curves)
     calibration = replace(calibration, curves=measured)
-    return _ADAPTER.dump_json(calibration, indent=1).decode() + "\n"
+    unknown = {"host"} if calibration.host is None else None
+    return _ADAPTER.dump_json(calibration, indent=1, exclude=unknown).decode() + "\n"
+
+
+def digest(calibration: Calibration) -> str:
+    """Return ``sha256:...`` over the text of ``calibration``, as :func:`dump` writes it."""
+    return f"sha256:{hashlib.sha256(dump(calibration).encode()).hexdigest()}"
 
 
 def _require_schema(document: Any, source: str) -> None:

@@ -9,24 +9,33 @@ from simulate.document import summary
 from simulate.metrics import Slo
 from simulate.results import write_results
 from simulate.scenario import Scenario
+from simulate.scenario_check import CheckedScenario, check_scenario_file
+from simulate.scenario_file import read_scenario_file, words_of, words_of_summary
+from simulate.scenario_text import scenario_text
 from simulate.sweep.axes import Axis, parse_axes
 from simulate.sweep.sweep import Sweep, sweep
 from simulate.words import Words, command_line, default_words, inputs_of_words, worded
 
 __all__ = [
     "Axis",
+    "CheckedScenario",
     "Comparison",
     "Scenario",
     "Slo",
     "Sweep",
     "Words",
+    "check_scenario_file",
     "command_line",
     "compare",
     "default_words",
     "inputs_of_words",
     "parse_axes",
+    "read_scenario_file",
+    "scenario_text",
     "summary",
     "sweep",
     "worded",
+    "words_of",
+    "words_of_summary",
     "write_results",
 ]

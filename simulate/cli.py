@@ -11,17 +11,32 @@ import click
 
 from phasewatt import __version__
 from phasewatt.console import LazyCommands
-from phasewatt.errors import BadOption
+from phasewatt.errors import BadOption, UserError
 from simulate.options import OUTPUT, REPLAY, epilog, options
+from simulate.topics import ByTopic
 
 COMMANDS = {
-    "sweep": "Replay a trace at every pair of prefill and decode clocks.",
+    "sweep": "Replay a trace at every setting of some options, on all cores or a cluster.",
+    "scenario": "Write or check a file that says what a command line says.",
     "reproduce": "Run a paper again: its tables beside ours.",
 }
 
 
+class Simulate(LazyCommands, ByTopic):
+    """The commands; an error about what a scenario file says names its line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see :class:`click.Group`."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            from simulate.scenario_file import blamed_on_file
+
+            raise blamed_on_file(ctx, error) from None
+
+
 @click.group(
-    cls=LazyCommands,
+    cls=Simulate,
     package="simulate.commands",
     lazy=COMMANDS,
     invoke_without_command=True,

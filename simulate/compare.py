@@ -5,8 +5,9 @@ latency change against the baseline, and what of this is extrapolated.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy
@@ -14,9 +15,10 @@ import scipy
 from model.calibration import Calibration
 from model.work import Array
 from phasewatt.errors import BadOption, OutOfRange
-from simulate.answers import answers_of
+from simulate.answers import Answers, answers_of
 from simulate.batching import Alone
 from simulate.breakdown import PartMetrics, break_down, require_parts
+from simulate.costs.bill import Bill
 from simulate.coverage import warnings_of
 from simulate.groups import (
     Group,
@@ -75,6 +77,7 @@ class PolicyResult:
         saving: share of the baseline's energy that the policy saves, with interval.
         latency_change: relative change against the baseline of ``ttft_p50`` ... ``e2e_p99``.
         parts: the figures of each part, for each of the scenario's ways to break a run down.
+        bill: what it took at the site, from the end of the warm-up on; None without costs.
     """
 
     fleet: PreparedFleet
@@ -86,6 +89,7 @@ class PolicyResult:
     saving: Estimate
     latency_change: dict[str, Estimate]
     parts: dict[str, tuple[PartMetrics, ...]]
+    bill: Bill | None
 
     @property
     def prepared(self) -> Prepared:
@@ -97,7 +101,8 @@ class PolicyResult:
 class Comparison:
     """All policies on one trace; the first result is the baseline's.
 
-    ``replicas`` are those of all ``groups``.
+    ``replicas`` are those of all ``groups``; ``words`` are what asked for it, None where nobody
+    used words.
     """
 
     scenario: Scenario
@@ -106,6 +111,7 @@ class Comparison:
     replicas: int
     results: tuple[PolicyResult, ...]
     warnings: tuple[str, ...]
+    words: Mapping[str, Any] | None = None
 
     @property
     def calibration(self) -> Calibration:
@@ -130,13 +136,9 @@ def compare(
     Raises:
         BadPolicy, BadCalibration, BadOption, OutOfRange: see :func:`simulate.prepare.prepare`.
     """
-    names = list(dict.fromkeys((scenario.baseline, *scenario.policies)))
-    queries = queries_of(trace, scenario)
-    _require_parts(trace, scenario, queries)
-    groups = groups_of(scenario, calibration)
-    answers = answers_of(trace, scenario, models_of(groups))
-    fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
-    sizes = sizes_of(groups, fleets, queries)
+    ready = _ready(trace, calibration, scenario)
+    queries, groups, answers = ready.queries, ready.groups, ready.answers
+    fleets, sizes = ready.fleets, ready.sizes
     asked = replace(queries, tokens=_needs_tokens(scenario))
     outcomes = [replay(fleet, groups, asked, sizes, advance) for fleet in fleets]
     start = left_out(scenario.warm_up, outcomes)
@@ -164,8 +166,9 @@ def compare(
                 if key != "energy_j" and key in nominal[0]
             },
             _parts(outcomes[i], trace, scenario, start.since_s),
+            _bill(outcomes[i], groups, scenario, start.since_s),
         )
-        for i in range(len(names))
+        for i in range(len(fleets))
     )
     return Comparison(
         scenario,
@@ -180,6 +183,11 @@ def compare(
             *quality_warnings(answers, [f.selected for f in fleets], [q for q, _ in qualities]),
         ),
     )
+
+
+def planned_replicas(trace: Trace, calibration: Calibration, scenario: Scenario) -> int:
+    """Return how many replicas :func:`compare` will take; it raises what that raises, sooner."""
+    return sum(_ready(trace, calibration, scenario).sizes)
 
 
 def planned_queries(trace: Trace, scenario: Scenario) -> int:
@@ -212,11 +220,50 @@ def require_sensible(scenario: Scenario) -> None:
         raise BadOption("--draws: found 1; expected 0, or at least 2 for an interval")
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """What :func:`compare` replays: every policy on every group, and the replicas of each."""
+
+    queries: Queries
+    groups: tuple[Group, ...]
+    answers: Answers
+    fleets: list[PreparedFleet]
+    sizes: tuple[int, ...]
+
+
+def _ready(trace: Trace, calibration: Calibration, scenario: Scenario) -> _Ready:
+    queries = queries_of(trace, scenario)
+    _require_parts(trace, scenario, queries)
+    groups = groups_of(scenario, calibration)
+    _require_priced(scenario, groups, queries)
+    answers = answers_of(trace, scenario, models_of(groups))
+    names = dict.fromkeys((scenario.baseline, *scenario.policies))
+    fleets = [prepare_fleet(name, groups, queries, answers) for name in names]
+    return _Ready(queries, groups, answers, fleets, sizes_of(groups, fleets, queries))
+
+
 def _require_parts(trace: Trace, scenario: Scenario, queries: Queries) -> None:
     last_s = float(queries.arrival_s[-1])
     require_more(scenario.warm_up, last_s)
     for by in scenario.by:
         require_parts(by, trace.task is not None, last_s)
+
+
+def _require_priced(scenario: Scenario, groups: tuple[Group, ...], queries: Queries) -> None:
+    """Raise a user error for costs that tell nothing of a group, or of the span of arrivals."""
+    if scenario.costs is None:
+        return
+    scenario.costs.require_cover(0.0, float(queries.arrival_s[-1]))
+    for group in groups:
+        scenario.costs.hardware.require(group.kit)
+
+
+def _bill(
+    outcome: Outcome, groups: tuple[Group, ...], scenario: Scenario, since_s: float
+) -> Bill | None:
+    if scenario.costs is None:
+        return None
+    return scenario.costs.bill(outcome, [group.kit for group in groups], since_s)
 
 
 def _needs_tokens(scenario: Scenario) -> bool:

@@ -4,16 +4,31 @@ In: a comparison. Out: one document of plain values, as ``summary.json`` holds i
 """
 
 import math
+import platform
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
+import traces
 from model.beyond import is_transferred
+from model.calibration import digest
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import Comparison, PolicyResult
+from simulate.costs.report import bill_document
 from simulate.prepare import Prepared
+from simulate.words import command_line, spelt
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what makes results."""
+    return {
+        "phasewatt": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("numpy", "scipy", "simpy")},
+    }
 
 
 def summary(comparison: Comparison) -> dict[str, Any]:
@@ -22,11 +37,14 @@ def summary(comparison: Comparison) -> dict[str, Any]:
     return {
         "schema": "phasewatt-summary",
         "schema_version": SUMMARY_VERSION,
-        "phasewatt": __version__,
+        "versions": versions(),
+        "command": None if comparison.words is None else command_line(comparison.words),
+        "words": None if comparison.words is None else spelt(comparison.words),
         "scenario": asdict(scenario),
         "replicas": comparison.replicas,
         "trace": {
             "name": trace.name,
+            "digest": traces.digest(trace),
             "requests": len(trace),
             "prompt_tokens": int(trace.prompt_tokens.sum()),
             "output_tokens": int(trace.output_tokens.sum()),
@@ -41,6 +59,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         },
         "calibration": {
             "name": calibration.name,
+            "digest": digest(calibration),
             "gpu": calibration.gpu.name,
             "power_limit_w": calibration.gpu.power_limit_w,
             "idle_power_w": calibration.gpu.idle_power_w,
@@ -52,6 +71,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
                 "name": group.name,
                 "model": served.model,
                 "calibration": group.calibration.name,
+                "digest": digest(group.calibration),
                 "gpu": group.calibration.gpu.name,
                 "tensor_parallel": group.scenario.tensor_parallel,
                 "replicas": len(served.replicas),
@@ -77,6 +97,7 @@ def _policy(result: PolicyResult) -> dict[str, Any]:
         ],
         "batching": asdict(prepared.batching),
         "metrics": asdict(result.metrics),
+        "bill": bill_document(result.bill),
         "quality": asdict(result.quality),
         "promise": _promise(result),
         "energy_by_replica_j": outcome.energy_by_replica_j.tolist(),

@@ -19,6 +19,7 @@ from phasewatt.errors import BadOption
 from policies import parse_policy
 from simulate.answers import Answers
 from simulate.batching import Alone, Disaggregated
+from simulate.costs.hardware import Kit
 from simulate.legs import both_answers
 from simulate.outcome import Outcome, ServedGroup
 from simulate.pools import RanPools
@@ -55,6 +56,12 @@ class Group:
     calibration: Calibration
     scenario: Scenario
     replicas: int | None
+
+    @property
+    def kit(self) -> Kit:
+        """What each of its replicas is made of."""
+        calibration = self.calibration
+        return Kit(self.scenario.tensor_parallel, calibration.name, calibration.host)
 
 
 @dataclass(frozen=True)

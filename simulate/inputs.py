@@ -14,6 +14,7 @@ from model.tensor_parallel import Links
 from phasewatt.errors import BadOption
 from simulate.availability import faults_of, scaling_of, sleep_of
 from simulate.batching import BLOCK_TOKENS, Batching, Continuous, Disaggregated, parse_batching
+from simulate.costs.options import costs_of
 from simulate.fleet import Routing
 from simulate.metrics import parse_seconds, parse_slo
 from simulate.order import Order
@@ -42,7 +43,7 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
 
 
 def scenario_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) -> Scenario:
-    """Return the scenario alone; no file is read.
+    """Return the scenario alone; neither trace nor calibration is read.
 
     Raises:
         BadOption: an option contradicts another, or holds an unusable value.
@@ -106,6 +107,7 @@ def scenario_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any
         quality_from=given["quality_from"],
         quality_of=given["quality_of"],
         predictor=given["predictor"],
+        costs=costs_of(given),
         seed=given["seed"],
         **more,
     )

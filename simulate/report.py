@@ -12,6 +12,7 @@ from rich.table import Table
 
 from model.work import Phase
 from simulate.compare import LATENCIES, QUANTILES, Comparison, Estimate, PolicyResult
+from simulate.costs.report import bill_notes, bill_rows
 from simulate.groups import Group
 from simulate.meter import State
 from simulate.number import number
@@ -121,7 +122,8 @@ def _table(comparison: Comparison) -> Table:
         named = list(enumerate(group.name for group in comparison.groups))
         sections.append([(f"requests to {name}", _requests(index)) for index, name in named])
         sections.append([(f"energy of {name}", _energy(index)) for index, name in named])
-    sections.insert(2, _qualities(comparison.results))
+    sections.insert(2, bill_rows(comparison))
+    sections.insert(3, _qualities(comparison.results))
     if comparison.scenario.slo is not None:
         sections.append(
             [
@@ -299,4 +301,4 @@ def _footnotes(comparison: Comparison) -> list[str]:
                 f"{curves.time.errors.clocks} clocks"
             )
     lines.append(f"Trace: {source.kind}; {source.description}")
-    return lines
+    return lines + bill_notes(comparison)

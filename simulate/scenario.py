@@ -9,6 +9,7 @@ from enum import StrEnum
 from model.tensor_parallel import Links
 from simulate.batching import Alone, Batching
 from simulate.breakdown import By
+from simulate.costs.costs import Costs
 from simulate.fleet import Faults, Routing, Scaling, Sleep
 from simulate.metrics import Slo
 from simulate.order import Order
@@ -67,6 +68,7 @@ class Scenario:
         quality_from: a table of outcomes to join with the trace; None: those of the trace.
         quality_of: as written after ``--quality-of``: whose outcomes stand for a model's.
         predictor: a file or a shipped name: what predicts quality from text.
+        costs: what energy and hardware are worth; None: nobody said.
         draws: how often the curves' coefficients are drawn from their covariance.
         seed: seed of those draws.
     """
@@ -101,5 +103,6 @@ class Scenario:
     quality_from: str | None = None
     quality_of: tuple[str, ...] = ()
     predictor: str | None = None
+    costs: Costs | None = None
     draws: int = 20
     seed: int = 0

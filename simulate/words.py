@@ -16,7 +16,7 @@ import click
 from phasewatt.errors import BadOption
 from simulate.breakdown import parse_by
 from simulate.inputs import Inputs, inputs_of, scenario_of
-from simulate.options import REPLAY, options
+from simulate.options import REPLAY, said
 from simulate.scenario import Scenario
 from simulate.warmup import parse_warm_up
 
@@ -55,7 +55,7 @@ def inputs_of_words(words: Words) -> Inputs:
 
 
 def scenario_of_words(words: Words) -> Scenario:
-    """Return the scenario that ``words`` say; no file is read.
+    """Return the scenario that ``words`` say; neither trace nor calibration is read.
 
     Raises:
         BadOption: an option contradicts another, or holds an unusable value.
@@ -66,6 +66,19 @@ def scenario_of_words(words: Words) -> Scenario:
 def command_line(words: Words, command: str = "simulate") -> str:
     """Return the shortest line of a shell that says ``words``: what differs from the defaults."""
     return " ".join((command, *map(shlex.quote, _arguments(words))))
+
+
+def spelt(words: Words) -> dict[str, Any]:
+    """Return ``words`` as a scenario file spells them: by long option name, without what is None.
+
+    Options at their defaults are there, too: defaults may change between versions.
+    """
+    return {
+        long_name(option): list(value) if option.multiple else value
+        for option in word_options()
+        for value in (words[str(option.name)],)
+        if value is not None and value != ()
+    }
 
 
 def option_named(name: str, among: Iterable[click.Option] | None = None) -> click.Option:
@@ -127,7 +140,7 @@ def _replay(words: Words) -> dict[str, Any]:
 @cache
 def _said() -> click.Command:
     """Return a command that takes what words hold and does nothing."""
-    return click.command("simulate")(options(*REPLAY)(lambda **_words: None))
+    return click.command("simulate")(said(*REPLAY)(lambda **_words: None))
 
 
 def _arguments(words: Words) -> Iterator[str]:

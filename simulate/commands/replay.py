@@ -1,5 +1,6 @@
 """``simulate`` without a command: policies against a baseline on one trace."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from phasewatt.console import note, out, print_json
@@ -19,7 +20,8 @@ def replay(words: Words, output: Path | None, as_json: bool, verbose: bool) -> N
     with results_in(output) as directory:
         planned = planned_queries(inputs.trace, inputs.scenario)
         with replaying(planned, verbose) as advance:
-            comparison = compare(inputs.trace, inputs.calibration, inputs.scenario, advance)
+            compared = compare(inputs.trace, inputs.calibration, inputs.scenario, advance)
+        comparison = replace(compared, words=words)
         if directory is not None:
             write_results(comparison, directory)
     if as_json:

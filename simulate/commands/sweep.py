@@ -8,11 +8,13 @@ import click
 from phasewatt.console import note, out, print_json, progress
 from phasewatt.errors import BadOption
 from phasewatt.files import whole_directory
-from simulate.options import OUTPUT, epilog, options
+from simulate.costs.options import COST_OPTIONS
+from simulate.options import BASELINE, OUTPUT, WARM_UP, epilog, options
+from simulate.topics import POLICY_FILE, ByTopic, Topical
 from simulate.words import default_words
 
 
-@click.command("sweep", epilog=epilog())
+@click.command("sweep", cls=ByTopic, epilog=epilog())
 @options(
     click.option(
         "--grid",
@@ -40,14 +42,11 @@ from simulate.words import default_words
         metavar="POLICY",
         help="Run this policy at each setting; may be repeated. [default: phase-aware; beside "
         "clocks the built-in choices]",
+        cls=Topical,
+        topic="Policies",
+        files=POLICY_FILE,
     ),
-    click.option(
-        "--baseline",
-        default="max-frequency",
-        show_default=True,
-        metavar="POLICY",
-        help="What savings are counted against.",
-    ),
+    BASELINE,
     click.option(
         "--draws",
         type=int,
@@ -55,14 +54,11 @@ from simulate.words import default_words
         show_default=True,
         metavar="N",
         help="Draws of the curves' coefficients behind each point's interval.",
+        cls=Topical,
+        topic="Figures",
     ),
-    click.option(
-        "--warm-up",
-        default="0",
-        show_default=True,
-        metavar="TIME|auto",
-        help="Leave the begin out of all figures; auto: as much as MSER-5 says.",
-    ),
+    WARM_UP,
+    *COST_OPTIONS,
     click.option(
         "--latency",
         default="e2e_p95",

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from phasewatt import __version__
+from simulate.document import versions
 from simulate.sweep.front import ATTAINED, Choice
 from simulate.sweep.sweep import Sweep
-from simulate.words import command_line
+from simulate.words import spelt
 
 SWEEP_VERSION = 2
 
@@ -23,9 +23,8 @@ def sweep_summary(swept: Sweep) -> dict[str, Any]:
     return {
         "schema": "phasewatt-sweep",
         "schema_version": SWEEP_VERSION,
-        "phasewatt": __version__,
-        "words": dict(plan.words),
-        "command": command_line(plan.words),
+        "versions": versions(),
+        "words": spelt(plan.words),
         "axes": {axis.name: list(axis.values) for axis in plan.axes},
         "seeds": plan.seeds,
         "policies": list(plan.policies),

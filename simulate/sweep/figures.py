@@ -21,6 +21,18 @@ QUANTILES = ("p50", "p95", "p99")
 HELD = {phase: f"{phase}_held_mhz" for phase in Phase}
 """The columns of the clocks at which each phase's typical step is held, in the first group."""
 
+BILLED = (
+    "host_energy_j",
+    "site_energy_j",
+    "cost",
+    "energy_cost",
+    "hardware_cost",
+    "carbon_cost",
+    "carbon_kg",
+    "embodied_kg",
+)
+"""What is known where the words hold costs; see :class:`simulate.costs.bill.Bill`."""
+
 SCHEMA = pa.schema(
     [
         ("digest", pa.string()),
@@ -42,6 +54,8 @@ SCHEMA = pa.schema(
         *((f"{name}_{q}_s", pa.float64()) for name in LATENCIES for q in QUANTILES),
         *((f"slo_{name}", pa.float64()) for name in ("ttft", "tpot", "e2e", "all")),
         ("goodput_per_s", pa.float64()),
+        *((name, pa.float64()) for name in BILLED),
+        ("currency", pa.string()),
         ("quality", pa.float64()),
         ("quality_how", pa.string()),
         ("mean_power_w", pa.float64()),
@@ -74,7 +88,7 @@ def figures_of(digest: str, comparison: Comparison, sized: int | None) -> dict[s
     """Return the row of the last policy of ``comparison``, whose words have ``digest``."""
     result = comparison.results[-1]
     metrics, met = result.metrics, result.metrics.slo_attainment or {}
-    outcome = result.outcome
+    outcome, bill = result.outcome, result.bill
     return {
         "digest": digest,
         "error": None,
@@ -99,6 +113,8 @@ def figures_of(digest: str, comparison: Comparison, sized: int | None) -> dict[s
         },
         **{f"slo_{name}": met.get(name) for name in ("ttft", "tpot", "e2e", "all")},
         "goodput_per_s": metrics.goodput_per_s,
+        **{name: None if bill is None else getattr(bill, name) for name in BILLED},
+        "currency": None if bill is None else bill.currency,
         "quality": result.quality.mean,
         "quality_how": result.quality.how.value,
         "mean_power_w": metrics.mean_power_w,

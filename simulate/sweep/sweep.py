@@ -7,23 +7,20 @@ and however often it was cut off.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from model.calibration import Calibration
+import traces
+from model.calibration import Calibration, digest
 from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption, UserError
 from simulate.inputs import loaded_trace
 from simulate.sweep.axes import Axis
 from simulate.sweep.cluster import run_on_cluster
-from simulate.sweep.digest import (
-    digest_of_calibration,
-    digest_of_trace,
-    digests_of,
-    name_of_trace,
-)
+from simulate.sweep.digest import digest_of, digest_of_file, files_of, name_of_trace
 from simulate.sweep.figures import SCHEMA
 from simulate.sweep.front import Circumstance, circumstances_of, require_weighed
 from simulate.sweep.plan import Plan, Point, plan_of
@@ -151,30 +148,25 @@ def prepare_sweep(
     require_weighed(latency)
     plan = plan_of(words, axes, seeds)
     sources: dict[str, list[dict[str, Any]]] = {"traces": [], "calibrations": []}
-    traces: dict[tuple[Any, ...], str] = {}
-    calibrations: dict[str, str] = {}
+    of_traces: dict[tuple[Any, ...], str] = {}
+    of_calibrations: dict[str, str] = {}
+    of_file = cache(digest_of_file)
+    tasks = []
     for point in plan.points:
-        name = name_of_trace(point.words)
-        if name not in traces:
-            trace = loaded_trace(point.words)
-            traces[name] = digest_of_trace(trace)
-            sources["traces"].append(_of_trace(trace, traces[name]))
-        named = point.words["calibration"]
-        if named not in calibrations:
+        words = point.words
+        name, named = name_of_trace(words), words["calibration"]
+        if name not in of_traces:
+            trace = loaded_trace(words)
+            of_traces[name] = traces.digest(trace)
+            sources["traces"].append(_of_trace(trace, of_traces[name]))
+        if named not in of_calibrations:
             calibration = load_calibration(named)
-            calibrations[named] = digest_of_calibration(calibration)
-            sources["calibrations"].append(_of_calibration(calibration, calibrations[named]))
-    tasks = tuple(
-        Task(
-            digest=digest,
-            words=point.words,
-            sized_for=plan.policies,
-            trace=traces[name_of_trace(point.words)],
-            calibration=calibrations[point.words["calibration"]],
-        )
-        for point, digest in zip(plan.points, digests_of(plan, traces, calibrations), strict=True)
-    )
-    return Prepared(plan, tasks, sources)
+            of_calibrations[named] = digest(calibration)
+            sources["calibrations"].append(_of_calibration(calibration, of_calibrations[named]))
+        parts = (of_traces[name], of_calibrations[named], {f: of_file(f) for f in files_of(words)})
+        found = digest_of(words, plan.policies, *parts)
+        tasks.append(Task(found, words, plan.policies, *parts))
+    return Prepared(plan, tuple(tasks), sources)
 
 
 def engine_of(jobs: int | None = None, dask: str | None = None) -> Engine:
@@ -233,20 +225,20 @@ def run_sweep(
     )
 
 
-def _of_trace(trace: Trace, digest: str) -> dict[str, Any]:
+def _of_trace(trace: Trace, found: str) -> dict[str, Any]:
     return {
         "name": trace.name,
         "requests": len(trace),
         "source": trace.source.description,
         "kind": trace.source.kind,
-        "sha256": digest,
+        "digest": found,
     }
 
 
-def _of_calibration(calibration: Calibration, digest: str) -> dict[str, Any]:
+def _of_calibration(calibration: Calibration, found: str) -> dict[str, Any]:
     return {
         "name": calibration.name,
         "gpu": calibration.gpu.name,
         "provenance": asdict(calibration.provenance),
-        "sha256": digest,
+        "digest": found,
     }

@@ -4,12 +4,13 @@ In: a task, in whatever process of whatever machine. Out: a row of plain values,
 it ran. A worker loads each trace and each calibration once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from model.calibration import Calibration
+import traces
+from model.calibration import Calibration, digest
 from model.calibration import load as load_calibration
 from phasewatt import __version__
 from phasewatt.errors import UserError
@@ -29,7 +30,7 @@ from simulate.inputs import Inputs, loaded_trace, replayed_trace
 from simulate.outcome import Outcome
 from simulate.prepare import queries_of
 from simulate.serving import Queries
-from simulate.sweep.digest import digest_of_calibration, digest_of_trace, name_of_trace
+from simulate.sweep.digest import digest_of_file, name_of_trace
 from simulate.sweep.figures import figures_of, refused
 from simulate.words import Words, scenario_of_words
 from traces import Trace
@@ -54,6 +55,7 @@ class Task:
         words: the point's.
         sized_for: the policies that a fleet of ``--replicas auto`` keeps up under.
         trace, calibration: the digests of those that the words name.
+        files: those of the other files that they name.
         version: of phasewatt.
     """
 
@@ -62,6 +64,7 @@ class Task:
     sized_for: tuple[str, ...]
     trace: str
     calibration: str
+    files: Mapping[str, str | None]
     version: str = __version__
 
 
@@ -69,7 +72,7 @@ def run_task(task: Task) -> Row:
     """Return the row of ``task``; of a point that cannot run, the row that says why.
 
     Raises:
-        Elsewhere: trace, calibration or version are not those that the task was made from.
+        Elsewhere: trace, calibration, files or version are not those that the task was made from.
     """
     if task.version != __version__:
         raise Elsewhere(
@@ -77,6 +80,8 @@ def run_task(task: Task) -> Row:
         )
     whole = _trace(name_of_trace(task.words), task)
     calibration = _calibration(task.words["calibration"], task)
+    for name, expected in task.files.items():
+        _require_same("file", name, _digest_of_file(name, expected), expected)
     try:
         scenario = scenario_of_words(task.words)
         inputs = Inputs(replayed_trace(whole, task.words), calibration, scenario)
@@ -97,26 +102,25 @@ def _says_how_many(inputs: Inputs) -> bool:
 
 
 def _trace(name: tuple[Any, ...], task: Task) -> Trace:
-    trace, digest = _loaded_trace(name, task.trace)
-    _require_same("trace", name[0], digest, task.trace)
+    trace, found = _loaded_trace(name, task.trace)
+    _require_same("trace", name[0], found, task.trace)
     return trace
 
 
 def _calibration(name: str, task: Task) -> Calibration:
-    calibration, digest = _loaded_calibration(name, task.calibration)
-    _require_same("calibration", name, digest, task.calibration)
+    calibration, found = _loaded_calibration(name, task.calibration)
+    _require_same("calibration", name, found, task.calibration)
     return calibration
 
 
 @lru_cache(_KEPT)
 def _loaded_trace(name: tuple[Any, ...], _wanted: str) -> tuple[Trace, str]:
-    trace, format_, skips, seed = name
-    named = {"trace": trace, "format_": format_, "skip_bad_rows": skips, "seed": seed or 0}
+    named = dict(zip(("trace", "format_", "skip_bad_rows", "seed"), name, strict=True))
     try:
         loaded = loaded_trace(named)
     except UserError as error:
         raise Elsewhere(f"a worker cannot read what this sweep has read: {error}") from error
-    return loaded, digest_of_trace(loaded)
+    return loaded, traces.digest(loaded)
 
 
 @lru_cache(_KEPT)
@@ -125,10 +129,15 @@ def _loaded_calibration(name: str, _wanted: str) -> tuple[Calibration, str]:
         loaded = load_calibration(name)
     except UserError as error:
         raise Elsewhere(f"a worker cannot read what this sweep has read: {error}") from error
-    return loaded, digest_of_calibration(loaded)
+    return loaded, digest(loaded)
 
 
-def _require_same(what: str, name: str, found: str, expected: str) -> None:
+@lru_cache(_KEPT)
+def _digest_of_file(name: str, _wanted: str | None) -> str | None:
+    return digest_of_file(name)
+
+
+def _require_same(what: str, name: str, found: str | None, expected: str | None) -> None:
     if found != expected:
         raise Elsewhere(
             f"{what} {name}: a worker finds another content than this sweep did when it began: "

@@ -2,11 +2,10 @@
 
 import shlex
 
-import click
 import pytest
 import tiny
+from any_words import any_words
 from hypothesis import given
-from hypothesis import strategies as st
 
 import simulate
 from model.calibration import dump
@@ -14,30 +13,7 @@ from phasewatt.errors import BadOption, UserError
 from simulate.cli import main
 from simulate.words import long_name, word_options
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
-
 OUTPUTS = {"output", "as_json", "verbose"}
-
-
-def values(option):
-    """What the type of ``option`` takes, as a strategy."""
-    if isinstance(option.type, click.Choice):
-        kind = st.sampled_from(list(option.type.choices))
-    else:
-        kind = {
-            "integer": st.integers(),
-            "float": st.floats(allow_nan=False),
-            "boolean": st.booleans(),
-        }.get(option.type.name, TEXTS)
-    return st.lists(kind, min_size=1, max_size=3).map(tuple) if option.multiple else kind
-
-
-@st.composite
-def any_words(draw):
-    words = simulate.default_words()
-    for option in draw(st.lists(st.sampled_from(word_options()), unique_by=id)):
-        words[option.name] = draw(values(option))
-    return words
 
 
 def parsed(line):
