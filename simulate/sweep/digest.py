@@ -38,7 +38,7 @@ def digest_of(
         "rows": ROWS_VERSION,
         "phasewatt": __version__,
         "words": {name: value for name, value in words.items() if name not in _BY_CONTENT},
-        "sized_for": sized_for if words["replicas"] == "auto" else (),
+        "sized_for": sized_for,
         "trace": trace,
         "calibration": calibration,
         "files": dict(files),
@@ -53,11 +53,12 @@ def name_of_trace(words: Words) -> tuple[Any, ...]:
     return (words["trace"], words["format_"], words["skip_bad_rows"], seed)
 
 
-def files_of(words: Words) -> Iterator[str]:
-    """Yield the files that ``words`` name beside trace and calibration."""
+def files_of(words: Words, sized_for: tuple[str, ...]) -> Iterator[str]:
+    """Yield the files that ``words`` and ``sized_for`` name, but for trace and calibration."""
+    said_of = {**words, "policies": (*words["policies"], *sized_for)}
     for option in word_options():
         name = str(option.name)
-        said = words[name]
+        said = said_of[name]
         if not isinstance(option, Topical) or option.files is None or name in _BY_CONTENT:
             continue
         for text in said if option.multiple else (said,):

@@ -96,15 +96,14 @@ def plan_of(words: Words, axes: Sequence[Axis], seeds: int = 1) -> Plan:
     others = [axis for axis in axes if axis.name not in (POLICY, *CLOCKS)]
     clocks = [axis for axis in axes if axis.name in CLOCKS]
     policies = tuple(dict.fromkeys(words["policies"] if named is None else named.values))
+    repeats = _seeds(words, seeds)
+    settings = math.prod(len(axis.values) for axis in others) * len(repeats)
+    _require_few(settings * len(policies))
     _require_each(words, others, policies)
     if clocks or not axes:
         clocks = _both_clocks(_first(words, others), clocks)
-    repeats = _seeds(words, seeds)
     pairs = [pair for pair in product(*(axis.values for axis in clocks)) if pair]
-    settings = math.prod(len(axis.values) for axis in others) * len(repeats)
-    count = settings * (len(policies) + len(pairs))
-    if count > _MOST_POINTS:
-        raise BadOption(f"--grid: found {count:,} points; expected at most {_MOST_POINTS:,}")
+    _require_few(settings * (len(policies) + len(pairs)))
     nowhere = dict.fromkeys(axis.column for axis in clocks)
     runs = [(nowhere, policy, bool(pairs)) for policy in policies]
     runs += [(_at_clocks(clocks, pair), _held_at(pair), False) for pair in pairs]
@@ -121,6 +120,11 @@ def plan_of(words: Words, axes: Sequence[Axis], seeds: int = 1) -> Plan:
                 points.append(placed)
     ordered = (*others, *([] if named is None else [named]), *clocks)
     return Plan(words, ordered, len(repeats), policies, tuple(points))
+
+
+def _require_few(points: int) -> None:
+    if points > _MOST_POINTS:
+        raise BadOption(f"--grid: found {points:,} points; expected at most {_MOST_POINTS:,}")
 
 
 def _first(words: Words, axes: Sequence[Axis]) -> Words:

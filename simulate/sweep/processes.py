@@ -12,7 +12,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from phasewatt.errors import BadOption, UserError
@@ -74,10 +74,13 @@ class _Worker:
     """A process, and this end of the pipe to it; ``task`` is what it is at, None while idle."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([_work.__module__])
         self.connection, theirs = context.Pipe()
         self.task: Task | None = None
-        self._process: SpawnProcess = context.Process(target=_work, args=(theirs,), daemon=True)
+        self._process: ForkServerProcess = context.Process(
+            target=_work, args=(theirs,), daemon=True
+        )
         self._process.start()
         # Ours would keep the pipe open after the process has died.
         theirs.close()

@@ -163,9 +163,10 @@ def prepare_sweep(
             calibration = load_calibration(named)
             of_calibrations[named] = digest(calibration)
             sources["calibrations"].append(_of_calibration(calibration, of_calibrations[named]))
-        parts = (of_traces[name], of_calibrations[named], {f: of_file(f) for f in files_of(words)})
-        found = digest_of(words, plan.policies, *parts)
-        tasks.append(Task(found, words, plan.policies, *parts))
+        sized_for = plan.policies if words["replicas"] == "auto" else ()
+        files = {file: of_file(file) for file in files_of(words, sized_for)}
+        parts = (words, sized_for, of_traces[name], of_calibrations[named], files)
+        tasks.append(Task(digest_of(*parts), *parts))
     return Prepared(plan, tuple(tasks), sources)
 
 
