@@ -107,12 +107,10 @@ def load(source: str | Path) -> Calibration:
     Raises:
         BadCalibration: no such file or name, malformed JSON, a wrong field, a newer schema.
     """
-    shipped = _SHIPPED / f"{source}.json"
-    path = Path(source)
-    if "/" not in str(source) and not path.suffix and shipped.is_file():
-        return parse(shipped.read_text(encoding="utf-8"), str(source))
+    if str(source) in shipped_names():
+        return parse((_SHIPPED / f"{source}.json").read_text(encoding="utf-8"), str(source))
     try:
-        text = path.read_text(encoding="utf-8")
+        text = Path(source).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise BadCalibration(
             f"{source}: no such calibration; expected a file or one of {', '.join(shipped_names())}"

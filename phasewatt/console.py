@@ -40,6 +40,10 @@ class Commands(click.Group):
             _fail(str(error))
         except click.exceptions.Exit as error:
             sys.exit(error.exit_code)
+        except click.exceptions.NoArgsIsHelpError as error:
+            # A group that was named without a command: its help is the answer.
+            error.show()
+            sys.exit(USER_ERROR_EXIT)
         except click.UsageError as error:
             _fail(_one_line(error.format_message()), hint=_help_hint(error))
         except click.ClickException as error:

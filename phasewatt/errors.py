@@ -51,3 +51,7 @@ class UnsupportedGpu(UserError):
 
 class Unwritable(UserError):
     """An output path that cannot be written."""
+
+
+class BadResult(UserError):
+    """A directory that is no result, or a result that is incomplete or of another schema."""

@@ -7,7 +7,7 @@ of ``simulate`` is a thin shell over one of these functions.
 from simulate.compare import Comparison, compare
 from simulate.document import summary
 from simulate.metrics import Slo
-from simulate.results import write_results
+from simulate.results import write_report, write_results
 from simulate.scenario import Scenario
 from simulate.scenario_check import CheckedScenario, check_scenario_file
 from simulate.scenario_file import read_scenario_file, words_of, words_of_summary
@@ -37,5 +37,6 @@ __all__ = [
     "worded",
     "words_of",
     "words_of_summary",
+    "write_report",
     "write_results",
 ]

@@ -17,7 +17,9 @@ from simulate.topics import ByTopic
 
 COMMANDS = {
     "sweep": "Replay a trace at every setting of some options, on all cores or a cluster.",
+    "explore": "Move clocks, load and fleet on a local page, and see what they cost.",
     "scenario": "Write or check a file that says what a command line says.",
+    "report": "Build the page of results again, or compare several on one page.",
     "reproduce": "Run a paper again: its tables beside ours.",
 }
 

@@ -15,7 +15,7 @@ from model.calibration import digest
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import Comparison, PolicyResult
-from simulate.costs.report import bill_document
+from simulate.costs.report import bill_document, grounds_document
 from simulate.prepare import Prepared
 from simulate.words import command_line, spelt
 
@@ -81,6 +81,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             )
         ],
         "baseline": comparison.results[0].outcome.policy,
+        "costs": grounds_document(comparison),
         "policies": [_policy(result) for result in comparison.results],
         "warnings": list(comparison.warnings),
     }

@@ -20,7 +20,7 @@ from simulate.fleet import Routing
 from simulate.order import Order
 from simulate.prefix_cache import HASH_TOKENS
 from simulate.scenario import SWITCH_LATENCY_S, Arrivals
-from simulate.topics import GROUP_FILE, POLICY_FILE, WHOLE, Topical
+from simulate.topics import GROUP_FILE, POLICY_FILE, TRACE_FILE, WHOLE, Topical
 
 DEFAULT_CALIBRATION = "h100-sxm"
 
@@ -65,7 +65,7 @@ _TRACE: tuple[Option, ...] = (
         "trace",
         metavar="TRACE",
         help="A shipped name, a file, or a recipe.",
-        files=WHOLE,
+        files=TRACE_FILE,
     ),
     _trace("--format", "format_", metavar="NAME", help="Format of the trace file."),
     _trace("--skip-bad-rows", is_flag=True, help="Count broken rows and leave them out."),

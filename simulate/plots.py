@@ -9,17 +9,15 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from model.work import Array
 from simulate.compare import Comparison
-from simulate.meter import Intervals
 from simulate.metrics import JOULES_PER_KWH
+from simulate.power import bin_width_s, binned_power_w
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 DPI = 150
-_MOST_BINS = 600
 
 
 def plot_energy_latency(comparison: Comparison, path: Path) -> None:
@@ -87,31 +85,6 @@ def plot_power(comparison: Comparison, path: Path) -> None:
     axis.set_title(_title(comparison), fontsize=11)
     figure.legend(loc="outside lower center", ncols=2)
     _save(figure, path)
-
-
-def bin_width_s(duration_s: float) -> float:
-    """Return the smallest of 1, 2, 5, 10, ... seconds that needs at most 600 bins."""
-    width_s = 1e-3
-    while True:
-        for factor in (1, 2, 5):
-            if duration_s / (factor * width_s) <= _MOST_BINS:
-                return factor * width_s
-        width_s *= 10
-
-
-def binned_power_w(intervals: Intervals, edges_s: Array) -> Array:
-    """Return the mean power of all replicas between consecutive edges, shape (edges - 1,)."""
-    used_j = np.zeros(edges_s.size)
-    order = np.argsort(intervals.replica, kind="stable")
-    ends = np.cumsum(np.bincount(intervals.replica))
-    for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-        # One replica's intervals follow each other without gaps: its energy is a broken line.
-        mine = order[first:last]
-        start_s, duration_s = intervals.start_s[mine], intervals.duration_s[mine]
-        energy_j = np.cumsum(intervals.power_w[mine] * duration_s)
-        moments_s = np.append(start_s, start_s[-1] + duration_s[-1])
-        used_j += np.interp(edges_s, moments_s, np.append(0.0, energy_j))
-    return np.asarray(np.diff(used_j) / np.diff(edges_s))
 
 
 def _title(comparison: Comparison) -> str:

@@ -27,6 +27,7 @@ LOAD_WINDOW_S = 10.0
 _ROUNDING = 1e-12
 """What sums of seconds may err by, relatively: a share that is met but for it is met."""
 
+_MOST_BINS = 600
 _LEVELS = 10
 _MOMENTS_AT_ONCE = 1 << 18
 
@@ -113,6 +114,31 @@ def proportionality(intervals: Intervals, replicas: int) -> Proportionality | No
     power_w = np.concatenate([[idle_w], used_j[met] / total_s[met], [busy_w]])
     area = float(np.trapezoid(power_w / busy_w, at))
     return Proportionality(1 - idle_w / busy_w, 1 - (area - 0.5) / 0.5)
+
+
+def bin_width_s(duration_s: float) -> float:
+    """Return the smallest of 1, 2, 5, 10, ... seconds that needs at most 600 bins."""
+    width_s = 1e-3
+    while True:
+        for factor in (1, 2, 5):
+            if duration_s / (factor * width_s) <= _MOST_BINS:
+                return factor * width_s
+        width_s *= 10
+
+
+def binned_power_w(intervals: Intervals, edges_s: Array) -> Array:
+    """Return the mean power of all replicas between consecutive edges, shape (edges - 1,)."""
+    used_j = np.zeros(edges_s.size)
+    order = np.argsort(intervals.replica, kind="stable")
+    ends = np.cumsum(np.bincount(intervals.replica))
+    for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        # One replica's intervals follow each other without gaps: its energy is a broken line.
+        mine = order[first:last]
+        start_s, duration_s = intervals.start_s[mine], intervals.duration_s[mine]
+        energy_j = np.cumsum(intervals.power_w[mine] * duration_s)
+        moments_s = np.append(start_s, start_s[-1] + duration_s[-1])
+        used_j += np.interp(edges_s, moments_s, np.append(0.0, energy_j))
+    return np.asarray(np.diff(used_j) / np.diff(edges_s))
 
 
 def _mean_w(intervals: Intervals, replicas: int, of: NDArray[np.bool_]) -> float | None:

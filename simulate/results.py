@@ -4,7 +4,7 @@ In: a comparison. Out: files in one directory, the same bytes for the same input
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.work import Array
+from phasewatt.files import whole_file
 from simulate.compare import Comparison
+from simulate.curves_document import curves_document
 from simulate.document import summary
 from simulate.meter import State
 from simulate.outcome import Outcome
@@ -24,10 +26,14 @@ _ROWS_AT_ONCE = 1 << 19
 
 def write_results(comparison: Comparison, directory: Path) -> None:
     """Write every result file of ``comparison`` into ``directory``."""
-    from simulate.plots import plot_energy_latency, plot_power  # matplotlib takes its time
+    # Matplotlib and Bokeh take their time to load.
+    from simulate.html.page import write_page_of_directory
+    from simulate.plots import plot_energy_latency, plot_power
 
     document = json.dumps(summary(comparison), indent=2, allow_nan=False) + "\n"
     (directory / "summary.json").write_text(document, encoding="utf-8")
+    curves = json.dumps(curves_document(comparison), allow_nan=False) + "\n"
+    (directory / "curves.json").write_text(curves, encoding="utf-8")
     outcomes = [result.outcome for result in comparison.results]
     task = comparison.trace.task
     each = ((result.outcome, task, result.request_quality) for result in comparison.results)
@@ -39,6 +45,22 @@ def write_results(comparison: Comparison, directory: Path) -> None:
         _write(directory / "tokens.parquet", (t for o in outcomes for t in _token_tables(o)))
     plot_energy_latency(comparison, directory / "energy-latency.png")
     plot_power(comparison, directory / "power.png")
+    write_page_of_directory(directory)
+
+
+def write_report(directories: Sequence[Path], path: Path) -> None:
+    """Write one page of the results in ``directories`` to ``path``, whole or not at all.
+
+    Raises:
+        BadResult: one is no directory of results, lacks a part, or is of another schema.
+        Unwritable: ``path`` cannot be written.
+    """
+    from simulate.html.page import write_page
+    from simulate.html.result import read_results
+
+    results = read_results(directories)
+    with whole_file(path) as temporary:
+        write_page(results, temporary)
 
 
 def requests_table(

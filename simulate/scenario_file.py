@@ -7,9 +7,8 @@ key, what was found and what was expected.
 
 import difflib
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from click.core import ParameterSource
 
 from phasewatt.errors import BadOption, UserError
 from simulate.cli import COMMANDS, main
+from simulate.scenario_paths import seen_here
 from simulate.toml_lines import Statement, parse_toml
-from simulate.topics import Topical
 from simulate.words import converted, default_words, long_name, option_named, text_of
 
 _META = "simulate.scenario"
@@ -69,29 +68,19 @@ class ScenarioFile:
     def blamed(self, error: UserError, settings: Mapping[str, Setting]) -> UserError:
         """Return ``error`` with the line of the file that it is about, if it is about one.
 
-        That is the one of ``settings`` whose option the message names first, or else the longest
-        text of a setting that it quotes.
+        That is the one of ``settings`` whose option the message names first, or else the one whose
+        text it quotes, most of it if several.
         """
         message = str(error)
-        for mention in re.findall(r"--([a-z][a-z0-9-]*)", message):
-            if mention in settings:
-                return type(error)(f"{self._at(settings[mention].statement)}: {message}")
-        for key, setting in settings.items():
-            if re.match(rf"{key.replace('-', ' ')}\b", message):
-                return type(error)(f"{self._at(setting.statement)}: {message}")
-        quoted = [
-            (text, setting)
-            for setting in settings.values()
-            for text in _texts_in(setting.value)
-            if re.search(r"[^\W\d]", text)
-            and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", message)
-            and not message.startswith("--")  # about an option that the command line gave
-        ]
-        if not quoted:
-            return error
-        text, setting = max(quoted, key=lambda pair: len(pair[0]))
-        place = _line_with(text, setting.statement)
-        return type(error)(f"{self.path}: line {place}: {setting.key}: {message}")
+        named = _named(message, settings)
+        if named is not None:
+            return type(error)(f"{self._at(named.statement)}: {message}")
+        quoted = _quoted(message, settings)
+        if quoted is not None:
+            text, setting = quoted
+            line = _line_with(text, setting.statement)
+            return type(error)(f"{self.path}: line {line}: {setting.key}: {message}")
+        return error
 
     def _at(self, statement: Statement) -> str:
         return f"{self.path}: line {statement.line}"
@@ -99,7 +88,7 @@ class ScenarioFile:
     def _converted(self, setting: Setting, option: click.Option) -> tuple[str, Any]:
         texts = _texts(option, setting.value)
         if texts is not None:
-            texts = tuple(_from_directory(text, option, self.path.parent) for text in texts)
+            texts = tuple(seen_here(text, option, self.path.parent) for text in texts)
             try:
                 return converted(option, texts if option.multiple else texts[0])
             except BadOption:
@@ -272,46 +261,8 @@ def _text(value: Any) -> str | None:
         return ",".join(map(str, texts)) if texts and None not in texts else None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return text_of(value)
-
-
-def from_here(text: str, option: click.Option, directory: Path) -> str:
-    """Return ``text`` with those parts that name files as seen from ``directory``."""
-    return _resolved(text, option, lambda name: os.path.relpath(name, directory), _is_file)
-
-
-def _from_directory(text: str, option: click.Option, directory: Path) -> str:
-    """Return ``text``, seen from ``directory``, as it is seen from where the command runs."""
-
-    def there(name: str) -> str:
-        return os.path.normpath(directory / name)
-
-    # What is no file from either place is left to be refused as it is written.
-    return _resolved(text, option, there, lambda name: _is_file(there(name)) or _is_file(name))
-
-
-def _resolved(
-    text: str, option: click.Option, seen: Callable[[str], str], is_file: Callable[[str], bool]
-) -> str:
-    if isinstance(option.type, click.Path):
-        return seen(text)
-    if not isinstance(option, Topical) or option.files is None:
-        return text
-
-    def replaced(match: re.Match[str]) -> str:
-        name = match[0]
-        # Names of what is shipped have neither a slash nor a dot.
-        path = ("/" in name or "." in name) and not Path(name).is_absolute()
-        return seen(name) if path and is_file(name) else name
-
-    return option.files.sub(replaced, text)
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except (OSError, ValueError):  # a recipe may be longer than any name, or hold a null
-        return False
+    text = text_of(value)
+    return None if "\0" in text else text  # no command line can hold a null
 
 
 def _expected(option: click.Option) -> str:
@@ -329,12 +280,49 @@ def _shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _named(message: str, settings: Mapping[str, Setting]) -> Setting | None:
+    """Return the setting that ``message`` names: by its option, or in words as it begins."""
+    for mention in re.findall(r"--([a-z][a-z0-9-]*)", message):
+        if mention in settings:
+            return settings[mention]
+    begins = (
+        s for key, s in settings.items() if re.match(rf"{key.replace('-', ' ')}(:| \d)", message)
+    )
+    return next(begins, None)
+
+
+def _quoted(message: str, settings: Mapping[str, Setting]) -> tuple[str, Setting] | None:
+    """Return the text that ``message`` quotes, whole or in part, with the setting that says it."""
+    if message.startswith("--"):  # about an option that the command line gave
+        return None
+    texts = [(text, setting) for setting in settings.values() for text in _texts_in(setting.value)]
+    whole = [pair for pair in texts if _quotes(message, pair[0])]
+    if whole:
+        return max(whole, key=lambda pair: len(pair[0]))
+    pieces = re.findall(r"'([^']+)'", message)
+    return next((pair for piece in pieces for pair in texts if _holds(pair[0], piece)), None)
+
+
+def _quotes(message: str, text: str) -> bool:
+    if f"'{text}'" in message or message.startswith(f"{text}: "):
+        return True
+    # A bare number stands in many messages.
+    return re.search(r"[^\W\d]", text) is not None and _holds(message, text)
+
+
+def _holds(text: str, part: str) -> bool:
+    """Return whether ``part`` stands in ``text``, not within a word."""
+    return re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) is not None
+
+
 def _texts_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
+    if isinstance(value, list):
         for one in value:
             yield from _texts_in(one)
+    else:
+        text = _text(value)
+        if text:
+            yield text
 
 
 def _line_with(text: str, statement: Statement) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from simulate.cli import main
-from simulate.scenario_file import file_options, from_here, tables
+from simulate.scenario_file import file_options, tables
+from simulate.scenario_paths import seen_from
 from simulate.topics import OWN, topic_of
 from simulate.words import Words, default_words, long_name
 
@@ -34,7 +35,7 @@ def scenario_text(words: Words, directory: Path = Path()) -> str:
         given = words.get(name)
         if name in words and given != defaults[name]:
             each = given if isinstance(given, tuple) else (given,)
-            seen = [from_here(v, option, directory) if isinstance(v, str) else v for v in each]
+            seen = [seen_from(v, option, directory) if isinstance(v, str) else v for v in each]
             told = _told(option, seen if option.multiple else seen[0])
         else:
             told = _told(option)

@@ -14,6 +14,9 @@ OWN = "Options"
 WHOLE = re.compile(r".+", re.DOTALL)
 """The whole text may name a file."""
 
+TRACE_FILE = re.compile(r"^(?!synthetic:).+|(?<=lengths=)[^,]+", re.DOTALL)
+"""A trace, or the one whose lengths ``synthetic:...,lengths=FILE`` takes."""
+
 POLICY_FILE = re.compile(r"[^+|:]+\.py(?=:)")
 """Each ``FILE.py`` of ``single:MODEL+FILE.py:NAME``, ``pools:FILE.py:NAME|FILE.py:NAME``."""
 

@@ -71,10 +71,8 @@ def load_predictor(source: str | Path) -> DifficultyPredictor:
     Raises:
         BadPredictor: no such file or name, not a predictor, a newer schema.
     """
-    if "/" not in str(source) and not Path(source).suffix:
-        shipped = _SHIPPED / f"{source}{_SUFFIX}"
-        if shipped.is_file():
-            return parse_predictor(shipped.read_bytes(), str(source))
+    if str(source) in shipped_predictors():
+        return parse_predictor((_SHIPPED / f"{source}{_SUFFIX}").read_bytes(), str(source))
     try:
         content = Path(source).read_bytes()
     except FileNotFoundError:

@@ -31,4 +31,5 @@ def replay(words: Words, output: Path | None, as_json: bool, verbose: bool) -> N
     if output is not None:
         more = "parts.parquet, " if inputs.scenario.by else ""
         more += "tokens.parquet, " if inputs.scenario.token_times else ""
-        note(f"wrote {output}/: summary.json, requests.parquet, power.parquet, {more}plots")
+        tables = f"requests.parquet, power.parquet, {more}"
+        note(f"wrote {output}/: report.html, summary.json, curves.json, {tables}plots")

@@ -25,7 +25,9 @@ def _fill(context: click.Context, _option: click.Parameter, path: Path | None) -
         context.default_map = words_of_summary(path)
 
 
-@command.command("init", cls=ByTopic, epilog=epilog())
+@command.command(
+    "init", cls=ByTopic, epilog=epilog(), short_help="Write one, with the options given filled in."
+)
 @click.option(
     *("-o", "--to"),
     type=click.Path(path_type=Path),
@@ -55,7 +57,7 @@ def init(to: Path | None, **words: Any) -> None:
     note(f"wrote {to}: simulate --scenario {to}")
 
 
-@command.command("check")
+@command.command("check", short_help="Say that one is right, or in which line it is not.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines.")
 def check(file: Path, as_json: bool) -> None:

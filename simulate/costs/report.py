@@ -3,10 +3,11 @@
 In: the results of a comparison. Out: rows of its table, lines below it, one document per policy.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from model.provenance import Origin
 from simulate.compare import Comparison, PolicyResult
 from simulate.costs.bill import Bill
 from simulate.number import number
@@ -47,27 +48,60 @@ def bill_rows(comparison: Comparison) -> list[Row]:
     return rows
 
 
-def bill_notes(comparison: Comparison) -> list[str]:
-    """Return what bills rest on, a line each."""
+@dataclass(frozen=True)
+class Ground:
+    """A figure that bills rest on, as a person reads it, and where it is from."""
+
+    figure: str
+    value: str
+    origin: Origin
+
+
+def grounds_of(comparison: Comparison) -> list[Ground]:
+    """Return what bills rest on; nothing without costs."""
     costs = comparison.scenario.costs
     if costs is None:
         return []
+    hardware, currency = costs.hardware, costs.currency
     values = {
         "PUE": f"{costs.pue:g}",
-        "price": "" if costs.price is None else f"{costs.price.words} {costs.currency} per kWh",
+        "price": "" if costs.price is None else f"{costs.price.words} {currency} per kWh",
         "carbon intensity": "" if costs.carbon is None else f"{costs.carbon.words} g CO2e per kWh",
-        "years of use": f"{costs.hardware.years:g}",
+        "carbon price": f"{costs.carbon_price or 0:g} {currency} per tonne",
+        "hardware price": f"{_by_calibration(hardware.price)} {currency} per GPU",
+        "embodied carbon": f"{_by_calibration(hardware.embodied_kg)} kg CO2e per GPU",
+        "years of use": f"{hardware.years:g}",
     }
-    lines = [
-        f"{name[0].upper()}{name[1:]}{' of ' + values[name] if values.get(name) else ''}: "
-        f"{origin.kind}; {origin.source}"
-        for name, origin in costs.origins.items()
-    ]
     hosts = dict.fromkeys(costs.host_of(group.kit) for group in comparison.groups)
-    return lines + [
-        f"Host power of {host.idle_w:.0f} W idle, {host.active_w:.0f} W active, for {host.gpus} "
-        f"GPUs: {host.origin.kind}; {host.origin.source}"
+    return [Ground(name, values[name], origin) for name, origin in costs.origins.items()] + [
+        Ground(
+            "host power",
+            f"{host.idle_w:.0f} W idle, {host.active_w:.0f} W active, for {host.gpus} GPUs",
+            host.origin,
+        )
         for host in hosts
+    ]
+
+
+def bill_notes(comparison: Comparison) -> list[str]:
+    """Return what bills rest on, a line each."""
+    return [
+        f"{each.figure[0].upper()}{each.figure[1:]} of {each.value}: {each.origin.kind}; "
+        f"{each.origin.source}"
+        for each in grounds_of(comparison)
+    ]
+
+
+def grounds_document(comparison: Comparison) -> list[dict[str, str]]:
+    """Return what bills rest on as plain values."""
+    return [
+        {
+            "figure": each.figure,
+            "value": each.value,
+            "kind": each.origin.kind.value,
+            "source": each.origin.source,
+        }
+        for each in grounds_of(comparison)
     ]
 
 
@@ -81,6 +115,12 @@ def bill_document(bill: Bill | None) -> dict[str, Any] | None:
         "all_carbon_kg": bill.all_carbon_kg,
     }
     return {**asdict(bill), **totals}
+
+
+def _by_calibration(figures: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{name}: {figure:g}" if name else f"{figure:g}" for name, figure in figures.items()
+    )
 
 
 def _named(figure: str) -> Callable[[Bill], float | None]:

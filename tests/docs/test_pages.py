@@ -4,8 +4,10 @@ import importlib.util
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -58,9 +60,27 @@ OURS = {"simulate": simulate.cli.main, "calibrate": calibrate.cli.main}
 installed and start so, the shown outputs hold."""
 
 
+PATIENCE_S = 60
+
+
+def serve(words, directory):
+    """Start a server as a reader would, but on any free port; ask it for its page, and end it."""
+    command = [str(BIN / "simulate"), *words, "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True) as process:
+        told = process.stderr.readline()
+        found = re.match(r"(http://127\.0\.0\.1:\d+/)", told)
+        if found:
+            with urllib.request.urlopen(found[1], timeout=PATIENCE_S) as answer:
+                assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        return process.wait(PATIENCE_S), told + process.stderr.read()
+
+
 def run_line(line, directory, capsys):
     """Run one line of a shell script; return its exit code and what it printed."""
     command, *words = shlex.split(line, comments=True)
+    if [command, *words[:1]] == ["simulate", "explore"]:
+        return serve(words, directory)
     if command not in OURS or set(line) & set("$|<>;&`*"):
         done = run(line, directory)
         return done.returncode, done.stdout + done.stderr

@@ -117,7 +117,10 @@ class Browser:
         return [each["message"] for each in logged if each["level"] in ("WARNING", "SEVERE")]
 
     def asked_for(self) -> list[str]:
-        """Return the addresses that pages asked for since the last call, WebSockets' too."""
+        """Return the addresses that pages asked for since the last call, WebSockets' too.
+
+        What a page holds itself (``data:`` and ``blob:``) it asks nobody for.
+        """
         found = []
         for each in self.driver.get_log("performance"):
             message = json.loads(each["message"])["message"]
@@ -125,7 +128,7 @@ class Browser:
                 found.append(message["params"]["request"]["url"])
             elif message["method"] == "Network.webSocketCreated":
                 found.append(message["params"]["url"])
-        return found
+        return [each for each in found if not each.startswith(("data:", "blob:"))]
 
     def overflow_px(self) -> float:
         """Return by how much the page is wider than its window."""

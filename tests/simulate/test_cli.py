@@ -61,9 +61,11 @@ def test_json_is_the_summary(command, tmp_path):
     _, out, _ = command(*SHORT, "--json", "-o", tmp_path / "out")
     assert json.loads(out) == json.loads((tmp_path / "out" / "summary.json").read_text())
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "curves.json",
         "energy-latency.png",
         "power.parquet",
         "power.png",
+        "report.html",
         "requests.parquet",
         "summary.json",
     ]
@@ -180,6 +182,10 @@ WRONG = {
     "clock outside": ((*SHORT, "--policy", "fixed:99"), "outside the calibrated range"),
     "cap too low": ((*SHORT, "--policy", "power-cap:50"), "below the"),
     "no calibration": ((*SHORT, "--calibration", "none.json"), "no such calibration"),
+    "a name too long": (
+        (*SHORT, "--calibration", "x" * 5000),
+        "cannot be read: File name too long",
+    ),
     "replicas": ((*SHORT, "--replicas", "0"), "--replicas: found '0'"),
     "replicas in words": ((*SHORT, "--replicas", "many"), "--replicas: found 'many'"),
     "slo": ((*SHORT, "--slo", "ttft"), "--slo ttft: found ''"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulate.compare import compare
 from simulate.fleet import Routing
 from simulate.meter import State
-from simulate.plots import binned_power_w
+from simulate.power import binned_power_w
 from simulate.results import power_table, requests_table, write_results
 from simulate.scenario import Arrivals, Scenario
 

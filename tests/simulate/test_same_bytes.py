@@ -41,7 +41,9 @@ def two_runs(tmp_path_factory):
     return places
 
 
-@pytest.mark.parametrize("name", ["summary.json", "requests.parquet", "power.parquet"])
+@pytest.mark.parametrize(
+    "name", ["summary.json", "requests.parquet", "power.parquet", "curves.json", "report.html"]
+)
 def test_the_same_bytes_in_every_process(two_runs, name):
     one, other = ((place / name).read_bytes() for place in two_runs)
     assert one == other

@@ -82,9 +82,15 @@ def test_the_command_line_wins_over_the_file(desk):
 
 def test_a_table_says_what_only_its_command_takes(desk):
     (desk / "s.toml").write_text(SCENARIO + 'policy = "min-edp"\n')
-    swept = json.loads(run("sweep", "--scenario", "s.toml", "--jobs", "1", "--json").stdout)
-    assert swept["axes"] == {"prefill-mhz": [1000, 2000], "decode-mhz": [1000, 1500, 2000]}
-    assert [mark["policy"] for mark in swept["circumstances"][0]["marks"]] == ["min-edp"]
+    file = simulate.read_scenario_file(Path("s.toml"))
+    swept = file.defaults_of(tables()["sweep"])
+    assert (swept["prefill_mhz"], swept["decode_mhz"]) == ("1000,2000", "1000:2000:500")
+    assert swept["policies"] == ("min-edp",)
+    assert swept["replicas"] == "2"
+    assert simulate.words_of(file)["policies"] == ("fixed:1500", "min-energy")
+    ran = json.loads(run("sweep", "--scenario", "s.toml", "--jobs", "1", "--json").stdout)
+    assert ran["axes"] == {"prefill-mhz": [1000, 2000], "decode-mhz": [1000, 1500, 2000]}
+    assert [mark["policy"] for mark in ran["circumstances"][0]["marks"]] == ["min-edp"]
 
 
 def test_paths_are_seen_from_the_file(desk, monkeypatch):
@@ -105,6 +111,9 @@ def test_paths_are_seen_from_the_file(desk, monkeypatch):
     assert words["calibration"] == "h100-sxm"
     run("--scenario", "../s.toml", "--policy", "fixed:1500")
     assert (desk / "out" / "summary.json").exists()
+    (desk / "s.toml").write_text('trace = "synthetic:poisson,rate=1,n=5,lengths=t.csv"\n')
+    words = simulate.words_of(simulate.read_scenario_file(Path("../s.toml")))
+    assert words["trace"] == "synthetic:poisson,rate=1,n=5,lengths=../t.csv"
     # A file of that name where the command runs is not the one that the scenario names.
     (desk / "away" / "gone.csv").write_text("arrival_s,prompt_tokens,output_tokens\n0,1,1\n")
     (desk / "s.toml").write_text('trace = "gone.csv"\n')
@@ -127,6 +136,7 @@ WRONG = {
     "no truth": ("draws = 0", "token-times = 1", "token-times: found 1; expected true or false"),
     "no choice": ("draws = 0", 'routing = "x"', "expected one of round-robin, least-outstanding,"),
     "a date": ("draws = 0", "model = 2026-11-01", 'line 4: model: found "2026-11-01"; expected'),
+    "a null": ("draws = 0", r'output = "\u0000"', "line 4: output: found"),
     "nothing": ("draws = 0", "by = []", "line 4: by: found []; expected text"),
     "an empty table": ("draws = 0", "window = {}", "line 4: window: found {}; expected text"),
     "about the command line": ("draws = 0", 'scenario = "x"', 'line 4: found "scenario", which'),
@@ -139,6 +149,16 @@ WRONG = {
     "no calibration": ("tiny.json", "none.json", "line 3: calibration: none.json: no such"),
     "a table within one": ("[sweep]", "[foo.bar]", 'line 12: found "foo", which is no option'),
     "a list of tables": ("[sweep]", "[[sweep]]", 'line 12: found "sweep", which is no option'),
+    "a number for a name": (
+        "draws = 0",
+        "model = 7",
+        "line 4: model: calibration tiny has no model",
+    ),
+    "a part of a text": (
+        "draws = 0",
+        'baseline = "fixed:x"',
+        "line 4: baseline: policy fixed: fou",
+    ),
     "no toml": ("draws = 0", "draws 0", "line 4, column 7: not TOML"),
 }
 
@@ -166,6 +186,14 @@ def test_a_file_that_cannot_be_read(desk):
     assert refusal("--scenario", ".") == ".: cannot be read: Is a directory"
     (desk / "s.toml").write_bytes(b"\xff")
     assert refusal("--scenario", "s.toml") == "s.toml: cannot be read: not UTF-8 text"
+
+
+def test_a_group_without_a_command_prints_its_help(desk):
+    done = CliRunner().invoke(main, ["scenario"])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Usage: ")
+    assert "\n  init   Write one," in done.stderr
 
 
 def test_check_says_what_a_file_says(desk):

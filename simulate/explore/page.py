@@ -1,0 +1,125 @@
+"""One open page: controls on one side, the answer to what they say on the other.
+
+In: a desk that answers. Out: a document of Bokeh's that asks whenever a control moves.
+"""
+
+from functools import partial
+
+from bokeh.document import Document
+from bokeh.models import Button, CustomJS, Div, InlineStyleSheet, Model, PreText, Select
+
+from model.work import Phase
+from simulate.explore.answer import Answer
+from simulate.explore.controls import Controls
+from simulate.explore.desk import Asker, Desk
+from simulate.explore.figures import both
+from simulate.explore.markup import (
+    answer_html,
+    figures_html,
+    page_template,
+    status_html,
+    style,
+    warnings_html,
+)
+from simulate.explore.plots import LATENCIES, Plane, PowerOverTime
+from simulate.explore.state import words_of
+
+TRAIL = 40
+"""How many former states are shown."""
+
+COPY = "navigator.clipboard.writeText(line.text)"
+
+
+class Page:
+    """What one browser window shows."""
+
+    def __init__(self, desk: Desk, document: Document) -> None:
+        """Build the page of ``document`` and ask for the state that it begins with."""
+        self._desk, self._document = desk, document
+        self._asker = Asker(desk)
+        self._trail: list[Answer] = [desk.first]
+        sheet = InlineStyleSheet(css=style("widgets"))
+        self._controls = Controls(desk.choices, desk.begin, desk.clocks_of, sheet)
+        self._plane, self._power = Plane(), PowerOverTime()
+
+        def div(name: str, **attributes: str) -> Div:
+            return Div(
+                name=name,
+                html_id=name,
+                html_attributes=attributes,
+                stylesheets=[sheet],
+                sizing_mode="stretch_width",
+            )
+
+        self._status = div("status", role="status")
+        self._answer, self._figures, self._warnings = map(div, ("answer", "figures", "warnings"))
+        self._line = PreText(
+            name="line", html_id="line", stylesheets=[sheet], sizing_mode="stretch_width"
+        )
+        self._copy = Button(name="copy", html_id="copy", label="Copy", stylesheets=[sheet])
+        self._copy.js_on_click(CustomJS(args={"line": self._line}, code=COPY))
+        self._copy.on_click(lambda: self._copy.update(label="Copied"))
+        self._against = Select(
+            name="against",
+            html_id="against",
+            title="latency",
+            options=list(LATENCIES),
+            value="E2E p95, s",
+            stylesheets=[sheet],
+        )
+        self._against.on_change("value", lambda _name, _old, _new: self._show_plane())
+        self._controls.on_move(self._ask)
+        roots: tuple[Model, ...] = (
+            *(self._status, self._answer, *self._controls.widgets, self._line, self._copy),
+            *(self._against, self._plane.plot, self._power.plot, self._figures, self._warnings),
+        )
+        for root in roots:
+            document.add_root(root)
+        document.title = f"phasewatt: {desk.question}"
+        document.template = page_template()
+        document.template_variables.update(question=desk.question, style=style("page"))
+        document.on_session_destroyed(lambda _context: self._asker.give_up())
+        self._show(desk.first)
+
+    def _ask(self) -> None:
+        self._status.text = status_html("status", "replaying ...")
+        words = words_of(self._controls.state, self._desk.started)
+
+        def tell(answer: Answer) -> None:
+            self._document.add_next_tick_callback(partial(self._show, answer))
+
+        self._asker.ask(words, tell)
+
+    def _show(self, answer: Answer) -> None:
+        self._line.text = answer.line
+        self._copy.label = "Copy"
+        if answer.document is None:
+            self._status.text = status_html("error", answer.error or "")
+            return
+        _, state = both(answer.document)
+        held_mhz = {phase: state["clocks"][phase.value]["held_mhz"] for phase in Phase}
+        self._controls.follow(held_mhz, answer.document["replicas"])
+        self._status.text = status_html("status", self._replayed(answer), answer)
+        self._answer.text = answer_html(answer)
+        self._figures.text = figures_html(answer)
+        self._warnings.text = warnings_html(answer)
+        self._trail = [each for each in self._trail if each.line != answer.line]
+        self._trail = [*self._trail[-TRAIL:], answer]
+        self._show_plane()
+        self._power.show(answer)
+
+    def _show_plane(self) -> None:
+        latency = self._against.value
+        _, _, limit = LATENCIES[latency]
+        limit_s = None if limit is None else getattr(self._controls.state, limit)
+        self._plane.show(self._trail, latency, limit_s)
+
+    def _replayed(self, answer: Answer) -> str:
+        assert answer.document is not None
+        requests, available = answer.document["trace"]["requests"], self._desk.choices.available
+        which = (
+            f"all {available:,} requests"
+            if requests == available
+            else f"the first {requests:,} of {available:,} requests"
+        )
+        return f"Replayed {which} in {answer.took_s:.2f} s, without intervals (--draws 0)."

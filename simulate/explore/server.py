@@ -1,0 +1,78 @@
+"""The server of the page: on this machine alone, until Ctrl-C.
+
+In: a desk, a port. Out: an address; pages are served from it with everything that they need.
+"""
+
+import logging
+import os
+import socket
+import webbrowser
+from collections.abc import Callable
+from functools import partial
+
+from bokeh.application import Application
+from bokeh.application.handlers.function import FunctionHandler
+from bokeh.document import Document
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+
+from phasewatt.errors import BadOption
+from simulate.explore.desk import Desk
+from simulate.explore.page import Page
+
+HOST = "127.0.0.1"
+
+
+def serve(desk: Desk, port: int, say: Callable[[str], None], browse: bool) -> None:
+    """Serve pages of ``desk`` on ``port``, 0 for any that is free, until the user interrupts.
+
+    ``say`` is told the address once it answers; ``browse`` opens it in the user's browser.
+
+    Raises:
+        BadOption: the port cannot be had.
+    """
+    bound = _bound(port)
+    port = bound.getsockname()[1]
+    loop = IOLoop()
+    server = BaseServer(loop, *_applications(desk, bound, port))
+    server.start()
+    address = f"http://{HOST}:{port}/"
+    say(address)
+    if browse:
+        loop.add_callback(partial(webbrowser.open, address))
+    try:
+        loop.start()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop(wait=False)
+        desk.close()
+
+
+def _bound(port: int) -> socket.socket:
+    try:
+        bound = socket.create_server((HOST, port))
+    except OSError as error:
+        raise BadOption(
+            f"--port {port}: {os.strerror(error.errno or 0)}; expected a free one, or 0 for any"
+        ) from None
+    bound.setblocking(False)
+    return bound
+
+
+def _applications(desk: Desk, bound: socket.socket, port: int) -> tuple[BokehTornado, HTTPServer]:
+    def build(document: Document) -> None:
+        Page(desk, document)
+
+    tornado = BokehTornado(
+        {"/": Application(FunctionHandler(build))},
+        # Another site's page in the same browser must not be able to ask.
+        extra_websocket_origins=[f"{HOST}:{port}", f"localhost:{port}"],
+    )
+    # Bokeh would tell whoever was refused how to be let in.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
+    http = HTTPServer(tornado)
+    http.add_socket(bound)
+    return tornado, http
