@@ -12,27 +12,28 @@ from simulate.scenario import Scenario
 from simulate.scenario_check import CheckedScenario, check_scenario_file
 from simulate.scenario_file import read_scenario_file, words_of, words_of_summary
 from simulate.scenario_text import scenario_text
-from simulate.sweep import ClockGrid, Sweep, clock_grid, sweep_clocks
+from simulate.sweep.axes import Axis, parse_axes
+from simulate.sweep.sweep import Sweep, sweep
 from simulate.words import Words, command_line, default_words, inputs_of_words, worded
 
 __all__ = [
+    "Axis",
     "CheckedScenario",
-    "ClockGrid",
     "Comparison",
     "Scenario",
     "Slo",
     "Sweep",
     "Words",
     "check_scenario_file",
-    "clock_grid",
     "command_line",
     "compare",
     "default_words",
     "inputs_of_words",
+    "parse_axes",
     "read_scenario_file",
     "scenario_text",
     "summary",
-    "sweep_clocks",
+    "sweep",
     "worded",
     "words_of",
     "words_of_summary",

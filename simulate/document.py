@@ -21,17 +21,22 @@ from simulate.words import command_line, spelt
 SUMMARY_VERSION = 2
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of what makes results."""
+    return {
+        "phasewatt": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("numpy", "scipy", "simpy")},
+    }
+
+
 def summary(comparison: Comparison) -> dict[str, Any]:
     """Return the whole comparison as a document of plain values, the same for the same inputs."""
     scenario, trace, calibration = comparison.scenario, comparison.trace, comparison.calibration
     return {
         "schema": "phasewatt-summary",
         "schema_version": SUMMARY_VERSION,
-        "versions": {
-            "phasewatt": __version__,
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("numpy", "scipy", "simpy")},
-        },
+        "versions": versions(),
         "command": None if comparison.words is None else command_line(comparison.words),
         "words": None if comparison.words is None else spelt(comparison.words),
         "scenario": asdict(scenario),
