@@ -146,6 +146,19 @@ def headline(document: Document) -> str:
     return f"{said}: {', '.join(changes)}; {_quality(baseline, state)}."
 
 
+def below_measured(document: Document) -> str | None:
+    """Return which clocks of the state lie below the measured ones, in a sentence; None: none."""
+    below = [
+        f"{phase} at {clock['held_mhz']:,.0f} MHz (measured from {clock['measured_mhz'][0]:,.0f})"
+        for group in both(document)[1]["groups"]
+        for phase, clock in group["clocks"].items()
+        if clock["transferred"]
+    ]
+    if not below:
+        return None
+    return f"Transferred, not measured: {', '.join(dict.fromkeys(below))}."
+
+
 def both(document: Document) -> tuple[Document, Document]:
     """Return the baseline's and the state's part; one and the same where it is the baseline."""
     return document["policies"][0], document["policies"][-1]

@@ -28,7 +28,7 @@ from simulate.explore.answer import Answers, Overtaken
 from simulate.explore.controls import BY_HAND, NO_LIMIT, Controls
 from simulate.explore.desk import Asker, Desk
 from simulate.explore.figures import both, headline, sections, value_at
-from simulate.explore.markup import figures_html, status_html, warnings_html
+from simulate.explore.markup import answer_html, figures_html, status_html, warnings_html
 from simulate.explore.page import Page
 from simulate.explore.state import Hand, State, state_of, words_of
 from simulate.words import command_line, default_words, inputs_of_words, worded
@@ -319,6 +319,10 @@ def test_clocks_below_the_measured_ones_are_offered_only_where_asked_for(started
     slider = below.clock[Phase.PREFILL]
     assert slider.start == 750
     assert "measured from 1,000, transferred below" in slider.title
+    slider.value = 750.0
+    low = wide.answers.of(words_of(below.state, wide.started))
+    assert "Transferred, not measured: prefill at 750 MHz (measured from 1,000)" in answer_html(low)
+    assert "Transferred" not in answer_html(wide.first)
 
 
 def test_what_files_say_is_no_html(started, answers):
@@ -391,6 +395,7 @@ def test_the_server_answers_this_machine_alone_and_ends_with_ctrl_c(serving):
     assert '<html lang="en"' in page
     assert not re.findall(r'(?:src|href)="(?:https?:)?//(?!127\.0\.0\.1)', page)
     assert answered(port, "/ws", Origin="http://evil.example") == 403
+    assert answered(port, "/", Host=f"evil.example:{port}", Origin="http://evil.example") == 404
     assert answered(port, "/static/../../../../etc/passwd") in (400, 403, 404)
     assert listening(port) == ["0100007F"]
     taken = CliRunner().invoke(
