@@ -143,7 +143,7 @@ def headline(document: Document) -> str:
         )
         if key in state["latency_change"]
     ]
-    return f"{said}: {', '.join(changes)}; {_quality(baseline, state)}."
+    return f"{said}{': ' if changes else ''}{', '.join(changes)}; {_quality(baseline, state)}."
 
 
 def below_measured(document: Document) -> str | None:
