@@ -156,6 +156,19 @@ def test_every_figure_is_the_one_of_the_summary(started, answers):
     assert f"phase-aware saves {saving:.1%} energy against max-frequency" in headline(document)
 
 
+def test_what_the_site_costs_is_shown_where_anybody_said_a_price(started, answers):
+    words = words_of(state_of(started), worded(started, {"price": "0.2", "carbon": "400"}))
+    document = answers.of(words).document
+    (site,) = [section for section in sections(document) if section.title == "Site"]
+    shown = {row.path: row.state for row in site.rows}
+    bill = both(document)[1]["bill"]
+    assert shown["bill.cost"] == bill["cost"] > 0
+    assert shown["bill.carbon_kg"] == bill["carbon_kg"] > 0
+    assert "bill.hardware_cost" not in shown
+    without = answers.of(words_of(state_of(started), started)).document
+    assert "Site" not in {section.title for section in sections(without)}
+
+
 def test_the_baseline_is_replayed_once_for_all_policies(started, answers, monkeypatch):
     replayed = []
 
@@ -264,6 +277,22 @@ def test_every_control_says_something(controls):
     assert controls.state.replicas == 5
     controls.ttft.value = NO_LIMIT
     assert controls.state.ttft_s is None
+
+
+def test_every_state_can_be_gone_to(desk, controls):
+    there = State(
+        *(Hand(1250.0, 2000.0), "", "huge", None, "static:4", 0.5, None, 0.3, 0.02, None),
+    )
+    controls.go(there)
+    assert controls.state == there
+    shown = (controls.policy.value, controls.model.value, controls.batching.value)
+    assert shown == (BY_HAND, "huge", "static:4")
+    assert (controls.load.value, controls.ttft.value, controls.tpot.value) == ("0.5", "0.3", "20")
+    assert [slider.value for slider in controls.clock.values()] == [1250, 2000]
+    assert (controls.requests.value, controls.fewest.active) == ("120", [0])
+    controls.go(desk.begin)
+    assert (controls.policy.value, controls.ttft.value) == ("phase-aware", NO_LIMIT)
+    assert (controls.replicas.value, controls.fewest.active) == (2, [])
 
 
 def test_a_page_shows_what_its_desk_answers(desk):
