@@ -40,6 +40,7 @@ class Controls:
         """Build the widgets; ``clocks_of`` says which clocks the model of a state can be set to."""
         self._choices, self._clocks_of, self._state = choices, clocks_of, begin
         self._quiet = False
+        self._counts_itself = choices.counts_itself
         self._tell: Callable[[], None] = lambda: None
         self._clocks = {phase: clocks_of(begin, phase) for phase in Phase}
         common = {"stylesheets": [style], "sizing_mode": "stretch_width"}
@@ -97,6 +98,11 @@ class Controls:
         return self._state
 
     @property
+    def counts_itself(self) -> bool:
+        """Whether nobody has said how many requests to replay."""
+        return self._counts_itself
+
+    @property
     def widgets(self) -> tuple[Widget, ...]:
         """All controls, in the order of the page."""
         return (
@@ -132,14 +138,13 @@ class Controls:
         self._say(self.fewest, active=[0] if state.replicas is None else [])
         self._say(self.ttft, value=NO_LIMIT if state.ttft_s is None else f"{state.ttft_s:g}")
         self._say(self.tpot, value=NO_LIMIT if state.tpot_s is None else f"{1e3 * state.tpot_s:g}")
-        self._say(
-            self.requests,
-            value=f"{min(state.limit or choices.available, choices.available):,}",
-        )
+        self._say(self.requests, value=self._requests(state.limit))
         self._enable()
 
-    def follow(self, held_mhz: dict[Phase, float], replicas: int) -> None:
-        """Show what a policy chose: the clocks that held, and the size of the fleet."""
+    def follow(self, held_mhz: dict[Phase, float], replicas: int, limit: int | None) -> None:
+        """Show what was chosen: the clocks that held, the fleet's size, how much was replayed."""
+        self._state = replace(self._state, limit=limit)
+        self._say(self.requests, value=self._requests(limit))
         if isinstance(self._state.policy, str):
             for phase, slider in self.clock.items():
                 self._say(slider, value=nearest(self._clocks[phase].all_mhz, held_mhz[phase]))
@@ -216,8 +221,13 @@ class Controls:
         return replace(state, replicas=None if self.fewest.active else int(self.replicas.value))
 
     def _with_requests(self, state: State) -> State:
+        self._counts_itself = False
         asked = int(self.requests.value.replace(",", ""))
         return replace(state, limit=None if asked == self._choices.available else asked)
+
+    def _requests(self, limit: int | None) -> str:
+        available = self._choices.available
+        return f"{min(limit or available, available):,}"
 
     def _say(self, widget: Widget, **values: Any) -> None:
         """Set ``widget`` without taking that for a user's move."""

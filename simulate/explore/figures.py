@@ -143,7 +143,20 @@ def headline(document: Document) -> str:
         )
         if key in state["latency_change"]
     ]
-    return f"{said}: {', '.join(changes)}; {_quality(baseline, state)}."
+    return f"{said}{': ' if changes else ''}{', '.join(changes)}; {_quality(baseline, state)}."
+
+
+def below_measured(document: Document) -> str | None:
+    """Return which clocks of the state lie below the measured ones, in a sentence; None: none."""
+    below = [
+        f"{phase} at {clock['held_mhz']:,.0f} MHz (measured from {clock['measured_mhz'][0]:,.0f})"
+        for group in both(document)[1]["groups"]
+        for phase, clock in group["clocks"].items()
+        if clock["transferred"]
+    ]
+    if not below:
+        return None
+    return f"Transferred, not measured: {', '.join(dict.fromkeys(below))}."
 
 
 def both(document: Document) -> tuple[Document, Document]:

@@ -22,7 +22,7 @@ from simulate.explore.markup import (
     warnings_html,
 )
 from simulate.explore.plots import LATENCIES, Plane, PowerOverTime
-from simulate.explore.state import State, words_of
+from simulate.explore.state import State
 
 TRAIL = 40
 """How many former states are shown."""
@@ -92,12 +92,11 @@ class Page:
 
     def _ask(self) -> None:
         self._status.text = status_html("status", "replaying ...")
-        state = self._controls.state
 
-        def tell(answer: Answer) -> None:
+        def tell(state: State, answer: Answer) -> None:
             self._document.add_next_tick_callback(partial(self._show, state, answer))
 
-        self._asker.ask(words_of(state, self._desk.started), tell)
+        self._asker.ask(self._controls.state, self._controls.counts_itself, tell)
 
     def _return(self) -> None:
         """Go back to the last state of the trail that is not shown."""
@@ -115,7 +114,7 @@ class Page:
             return
         _, part = both(answer.document)
         held_mhz = {phase: part["clocks"][phase.value]["held_mhz"] for phase in Phase}
-        self._controls.follow(held_mhz, answer.document["replicas"])
+        self._controls.follow(held_mhz, answer.document["replicas"], state.limit)
         self._status.text = status_html("status", self._replayed(answer), answer)
         self._answer.text = answer_html(answer)
         self._figures.text = figures_html(answer)

@@ -5,6 +5,7 @@ In: words, a port. Out: an address; pages are served from it with everything tha
 
 import logging
 import os
+import re
 import socket
 import webbrowser
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
+from tornado.routing import HostMatches, Rule, RuleRouter
 
 from phasewatt.errors import BadOption
 from simulate.explore.desk import Desk
@@ -24,6 +26,7 @@ from simulate.explore.page import Page
 from simulate.words import Words
 
 HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
 
 
 def serve(words: Words, port: int, say: Callable[[str], None], browse: bool) -> None:
@@ -76,10 +79,12 @@ def _applications(desk: Desk, bound: socket.socket, port: int) -> tuple[BokehTor
     tornado = BokehTornado(
         {"/": Application(FunctionHandler(build))},
         # Another site's page in the same browser must not be able to ask.
-        extra_websocket_origins=[f"{HOST}:{port}", f"localhost:{port}"],
+        extra_websocket_origins=[f"{name}:{port}" for name in NAMES],
     )
     # Bokeh would tell whoever was refused how to be let in.
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
-    http = HTTPServer(tornado)
+    # Another site's name may be made to lead here, too.
+    here = HostMatches("|".join(map(re.escape, NAMES)))
+    http = HTTPServer(RuleRouter([Rule(here, tornado)]))
     http.add_socket(bound)
     return tornado, http
