@@ -16,7 +16,8 @@ from simulate.options import OUTPUT, REPLAY, epilog, options
 from simulate.topics import ByTopic
 
 COMMANDS = {
-    "sweep": "Replay a trace at every pair of prefill and decode clocks.",
+    "plan": "Find the cheapest fleet that keeps latencies.",
+    "sweep": "Replay a trace at every setting of some options, on all cores or a cluster.",
     "explore": "Move clocks, load and fleet on a local page, and see what they cost.",
     "scenario": "Write or check a file that says what a command line says.",
     "report": "Build the page of results again, or compare several on one page.",

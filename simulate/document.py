@@ -11,7 +11,6 @@ from typing import Any
 
 import traces
 from model.beyond import is_transferred
-from model.calibration import digest
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import Comparison, PolicyResult
@@ -22,17 +21,22 @@ from simulate.words import command_line, spelt
 SUMMARY_VERSION = 2
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of what makes results."""
+    return {
+        "phasewatt": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("numpy", "scipy", "simpy")},
+    }
+
+
 def summary(comparison: Comparison) -> dict[str, Any]:
     """Return the whole comparison as a document of plain values, the same for the same inputs."""
     scenario, trace, calibration = comparison.scenario, comparison.trace, comparison.calibration
     return {
         "schema": "phasewatt-summary",
         "schema_version": SUMMARY_VERSION,
-        "versions": {
-            "phasewatt": __version__,
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("numpy", "scipy", "simpy")},
-        },
+        "versions": versions(),
         "command": None if comparison.words is None else command_line(comparison.words),
         "words": None if comparison.words is None else spelt(comparison.words),
         "scenario": asdict(scenario),
@@ -54,7 +58,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         },
         "calibration": {
             "name": calibration.name,
-            "digest": digest(calibration),
+            "digest": calibration.digest,
             "gpu": calibration.gpu.name,
             "power_limit_w": calibration.gpu.power_limit_w,
             "idle_power_w": calibration.gpu.idle_power_w,
@@ -66,7 +70,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
                 "name": group.name,
                 "model": served.model,
                 "calibration": group.calibration.name,
-                "digest": digest(group.calibration),
+                "digest": group.calibration.digest,
                 "gpu": group.calibration.gpu.name,
                 "tensor_parallel": group.scenario.tensor_parallel,
                 "replicas": len(served.replicas),
@@ -76,7 +80,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             )
         ],
         "baseline": comparison.results[0].outcome.policy,
-        "costs": grounds_document(comparison),
+        "costs": grounds_document(scenario.costs, [group.kit for group in comparison.groups]),
         "policies": [_policy(result) for result in comparison.results],
         "warnings": list(comparison.warnings),
     }

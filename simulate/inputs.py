@@ -43,7 +43,7 @@ def inputs_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) 
 
 
 def scenario_of(given: Mapping[str, Any], policies: tuple[str, ...], **more: Any) -> Scenario:
-    """Return the scenario alone; no file is read.
+    """Return the scenario alone; neither trace nor calibration is read.
 
     Raises:
         BadOption: an option contradicts another, or holds an unusable value.

@@ -280,6 +280,23 @@ _FIGURES: tuple[Option, ...] = (
     _figure("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
 )
 
+BASELINE: Option = _policies(
+    "--baseline",
+    default="max-frequency",
+    show_default=True,
+    metavar="POLICY",
+    help="What savings are counted against.",
+    files=POLICY_FILE,
+)
+
+WARM_UP: Option = _figure(
+    "--warm-up",
+    default="0",
+    show_default=True,
+    metavar="TIME|auto",
+    help="Leave the begin out of all figures; auto: as much as MSER-5 says.",
+)
+
 REPLAY: tuple[Option, ...] = (
     _policies(
         "--policy",
@@ -291,14 +308,7 @@ REPLAY: tuple[Option, ...] = (
         help="What decides clocks and models; may be repeated.",
         files=POLICY_FILE,
     ),
-    _policies(
-        "--baseline",
-        default="max-frequency",
-        show_default=True,
-        metavar="POLICY",
-        help="What savings are counted against.",
-        files=POLICY_FILE,
-    ),
+    BASELINE,
     _figure(
         "--draws",
         type=int,
@@ -307,13 +317,7 @@ REPLAY: tuple[Option, ...] = (
         metavar="N",
         help="Draws of the curves' coefficients behind each interval; 0: no intervals.",
     ),
-    _figure(
-        "--warm-up",
-        default="0",
-        show_default=True,
-        metavar="TIME|auto",
-        help="Leave the begin out of all figures; auto: as much as MSER-5 says.",
-    ),
+    WARM_UP,
     _figure(
         "--by",
         "by",

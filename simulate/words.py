@@ -55,7 +55,7 @@ def inputs_of_words(words: Words) -> Inputs:
 
 
 def scenario_of_words(words: Words) -> Scenario:
-    """Return the scenario that ``words`` say; no file is read.
+    """Return the scenario that ``words`` say; neither trace nor calibration is read.
 
     Raises:
         BadOption: an option contradicts another, or holds an unusable value.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import simulate
 import traces
-from model.calibration import digest, dump
+from model.calibration import dump
 from simulate.cli import main
 from simulate.scenario_file import file_options, tables
 
@@ -88,7 +88,9 @@ def test_a_table_says_what_only_its_command_takes(desk):
     assert swept["policies"] == ("min-edp",)
     assert swept["replicas"] == "2"
     assert simulate.words_of(file)["policies"] == ("fixed:1500", "min-energy")
-    run("sweep", "--scenario", "s.toml", "--json")
+    ran = json.loads(run("sweep", "--scenario", "s.toml", "--jobs", "1", "--json").stdout)
+    assert ran["axes"] == {"prefill-mhz": [1000, 2000], "decode-mhz": [1000, 1500, 2000]}
+    assert [mark["policy"] for mark in ran["circumstances"][0]["marks"]] == ["min-edp"]
 
 
 def test_paths_are_seen_from_the_file(desk, monkeypatch):
@@ -123,7 +125,7 @@ WRONG = {
     "a key of a command": ("draws = 0", 'prefill-mhz = "1"', "belongs into the table [sweep]"),
     "a key in the wrong table": (
         "prefill-mhz",
-        "draws",
+        "by",
         "in [sweep]; it belongs before all tables",
     ),
     "a misspelt table": ("[sweep]", "[sweeep]", 'line 12: found "sweeep", which is no option; did'),
@@ -267,7 +269,7 @@ def test_a_result_says_the_versions_and_the_inputs_that_made_it(desk):
     summary = json.loads(run("--scenario", "s.toml", "--json").stdout)
     assert summary["schema_version"] == 2
     assert set(summary["versions"]) == {"phasewatt", "python", "numpy", "scipy", "simpy"}
-    assert summary["calibration"]["digest"] == digest(tiny.calibration())
+    assert summary["calibration"]["digest"] == tiny.calibration().digest
     assert summary["trace"]["digest"] == traces.digest(traces.load(RECIPE))
     without = simulate.summary(
         simulate.compare(

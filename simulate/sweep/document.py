@@ -1,0 +1,69 @@
+"""A sweep as a machine reads it, and the directory that holds it.
+
+In: a sweep. Out: one document of plain values; ``sweep.json``, ``sweep.parquet`` and ``sweep.png``.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from simulate.document import versions
+from simulate.sweep.front import ATTAINED, Choice
+from simulate.sweep.sweep import Sweep
+from simulate.words import spelt
+
+SWEEP_VERSION = 2
+
+
+def sweep_summary(swept: Sweep) -> dict[str, Any]:
+    """Return the sweep as a document of plain values, the same for the same inputs."""
+    plan = swept.plan
+    return {
+        "schema": "phasewatt-sweep",
+        "schema_version": SWEEP_VERSION,
+        "versions": versions(),
+        "words": spelt(plan.words),
+        "axes": {axis.name: list(axis.values) for axis in plan.axes},
+        "seeds": plan.seeds,
+        "policies": list(plan.policies),
+        "latency": swept.latency,
+        "attained": ATTAINED,
+        **swept.sources,
+        "points": len(plan.points),
+        "circumstances": [
+            {
+                "at": each.at,
+                "front": [_choice(swept, choice) for choice in each.front],
+                "marks": [_choice(swept, choice) for choice in each.marks],
+                "best": None if each.best is None else _choice(swept, each.best),
+            }
+            for each in swept.circumstances
+        ],
+        "warnings": list(swept.warnings),
+    }
+
+
+def write_sweep(swept: Sweep, directory: Path) -> None:
+    """Write ``sweep.json``, ``sweep.parquet`` (every point) and ``sweep.png``."""
+    from simulate.sweep.picture import plot_sweep  # matplotlib takes its time
+
+    document = json.dumps(sweep_summary(swept), indent=2, allow_nan=False) + "\n"
+    (directory / "sweep.json").write_text(document, encoding="utf-8")
+    pq.write_table(swept.table(), directory / "sweep.parquet", compression="zstd")
+    plot_sweep(swept, directory / "sweep.png")
+
+
+def _choice(swept: Sweep, choice: Choice) -> dict[str, Any]:
+    return {
+        **choice.point.at,
+        "policy": choice.point.policy,
+        "points": [point.number for point in choice.points],
+        "ran": len(choice.runs),
+        **choice.means,
+        "saving_reach": choice.saving_reach,
+        "saturated": choice.saturated,
+        "transferred": choice.transferred,
+        "command": swept.command(choice.point),
+    }
