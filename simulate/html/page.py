@@ -124,10 +124,7 @@ def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:
             Section(
                 *("energy", "Where the energy goes"),
                 "Of all GPUs of the fleet, from 0 s to the last token.",
-                [
-                    energy_plot(split, series, unit)
-                    for split in splits_of(summaries, spreads, series)
-                ],
+                [energy_plot(split, series, unit) for split in splits],
             ),
         ],
         "curves": _curves(runs, series),

@@ -3,7 +3,7 @@
 In: ``plan.json``. Out: a part of the page.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from simulate.html.figures.bars import Bar, bars
@@ -30,13 +30,17 @@ def plan_part(plan: Document, run_name: str) -> Part:
         tables=tuple(_tables(plan)),
         command="" if best is None else best["command"],
         warnings=tuple(plan["warnings"]),
+        rests_on=tuple(
+            (each["figure"], f"{each['value']}; {each['kind']}: {each['source']}")
+            for each in plan["costs"]
+        ),
     )
 
 
 def _answer(plan: Document, best: Document | None) -> str:
     if best is None:
         return "No candidate keeps the goals"
-    size = f"{best['replicas']:,} replica{'' if best['replicas'] == 1 else 's'}"
+    size = f"{best['replicas']:,} replica{'' if best['replicas'] == 1 else 's'} of {best['model']}"
     gpus = (
         "" if best["gpus"] == best["replicas"] else f" of {best['gpus'] // best['replicas']} GPUs"
     )
@@ -60,16 +64,11 @@ def _lines(plan: Document, best: Document | None) -> Iterator[str]:
         yield f"One replica fewer: {best['one_fewer']}."
     headroom = plan["headroom"]
     if headroom is not None:
-        kept, broken, why = headroom["kept"], headroom["broken"], headroom["why"]
-        if broken is None:
-            yield f"Headroom: it keeps its goals at {kept:.3g} x the load, the most that was tried."
-        elif kept is None:
-            yield f"Headroom: none; it breaks its goals at {broken:.3g} x the load already. {why}"
+        kept = f"Headroom: it keeps its goals at {headroom['kept']:.3g} x the load"
+        if headroom["broken"] is None:
+            yield f"{kept}, the most that was tried."
         else:
-            yield (
-                f"Headroom: it keeps its goals at {kept:.3g} x the load and breaks them at "
-                f"{broken:.3g} x. {why}"
-            )
+            yield f"{kept}, and at {headroom['broken']:.3g} x breaks {headroom['why']}."
 
 
 def _label(goal: Document) -> str:
@@ -128,7 +127,7 @@ def _tables(plan: Document) -> Iterator[tuple[str, Table]]:
     if plan["what_ifs"]:
         yield "What if", _what_ifs(plan)
     if plan["schedule"]:
-        yield "Month by month", _schedule(plan["schedule"])
+        yield "Month by month", _schedule(plan)
     if plan["dropped"]:
         rows = [(each["candidate"], each["stage"], each["reason"]) for each in plan["dropped"]]
         yield (
@@ -144,6 +143,8 @@ def _ranked(plan: Document) -> Table:
     rows = [
         (
             choice["candidate"],
+            choice["model"],
+            choice["calibration"],
             f"{choice['replicas']:,}",
             f"{choice['gpus']:,}",
             number(choice["objective"]),
@@ -155,8 +156,9 @@ def _ranked(plan: Document) -> Table:
         )
         for choice in plan["choices"]
     ]
-    columns = ("candidate", "replicas", "GPUs", f"{unit} a month", *heads, "peak of the site, kW")
-    return Table(columns, tuple(rows))
+    sizes = ("replicas", "GPUs", f"{unit} a month")
+    columns = ("candidate", "model", "calibration", *sizes, *heads, "peak of the site, kW")
+    return Table(columns, tuple(rows), (1, 2))
 
 
 def _what_ifs(plan: Document) -> Table:
@@ -175,26 +177,23 @@ def _what_ifs(plan: Document) -> Table:
     return Table(("what if", "policy", "replicas", unit, "change", "mind"), tuple(rows), (1, 5))
 
 
-def _schedule(months: Sequence[Document]) -> Table:
-    """Return every figure of each month that is one number; what nobody priced has no column."""
-    flat = [dict(_numbers(month)) for month in months]
+def _schedule(plan: Document) -> Table:
+    """Return the figures of each month that are one number; what nobody priced has no column."""
+    flat = [dict(_numbers(month, plan["objective"]["unit"])) for month in plan["schedule"]]
     names = [name for name in flat[0] if any(row.get(name) is not None for row in flat)]
     rows = tuple(tuple(_cell(row.get(name)) for name in names) for row in flat)
-    return Table(tuple(name.replace("_", " ") for name in names), rows)
+    return Table(tuple(names), rows)
 
 
-def _numbers(month: Document) -> Iterator[tuple[str, Any]]:
-    for name, value in month.items():
-        if isinstance(value, Mapping):
-            yield from ((key, found) for key, found in value.items() if key in _OF_BILLS)
-        elif not isinstance(value, list):
-            yield name, value
-
-
-_OF_BILLS = ("site_energy_kwh", "cost", "all_carbon_kg", "currency")
+def _numbers(month: Document, unit: str) -> Iterator[tuple[str, Any]]:
+    bill = month["bill"]
+    yield from (("month", month["number"]), ("x the load", month["load"]))
+    yield from (("replicas", month["replicas"]), (unit, month["value"]))
+    if bill is not None:
+        yield "site energy, kWh", bill["site_energy_kwh"]
+        yield f"cost, {bill['currency']}", bill["cost"]
+        yield "carbon, kg CO2e", bill["all_carbon_kg"]
 
 
 def _cell(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or "-"
     return f"{value:,}" if isinstance(value, int) else number(value)

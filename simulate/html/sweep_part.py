@@ -47,7 +47,7 @@ def sweep_part(sweep: Document, directory: Path, run_name: str) -> Part:
         lines=tuple(_lines(sweep, table)),
         plots=(_plot(sweep, table, name),),
         tables=tuple(_tables(sweep)),
-        command=sweep.get("command") or "",
+        command="",
         warnings=tuple(sweep["warnings"]),
     )
 
@@ -87,11 +87,13 @@ def _latency(sweep: Document) -> tuple[str, str, float]:
 
 def _plot(sweep: Document, table: pa.Table, name: str) -> Plot:
     column, words, scale = _latency(sweep)
-    rows = [row for row in table.to_pylist() if row["error"] is None and row[column] is not None]
+    axes = [axis.replace("-", "_") for axis in sweep["axes"] if axis != "policy"]
+    wanted = ["policy", "error", "pareto", "energy_j", column, *axes]
+    told = table.select([name for name in dict.fromkeys(wanted) if name in table.column_names])
+    rows = [row for row in told.to_pylist() if row["error"] is None and row[column] is not None]
     if len(rows) > MOST_POINTS:
         kept = np.linspace(0, len(rows) - 1, MOST_POINTS).round().astype(int)
         rows = [rows[index] for index in np.unique(kept).tolist()]
-    axes = [axis.replace("-", "_") for axis in sweep["axes"]]
     plot = frame(words, "energy of the fleet, kWh", height_px=380)
     plot.x_range.range_padding = plot.y_range.range_padding = 0.05
     plain_numbers(plot.xaxis)
@@ -103,7 +105,7 @@ def _plot(sweep: Document, table: pa.Table, name: str) -> Plot:
         columns = {
             "x": [scale * row[column] for row in mine],
             "y": [row["energy_j"] / _J_PER_KWH for row in mine],
-            "at": [", ".join(f"{a} {row[a]}" for a in axes if a in row) for row in mine],
+            "at": [", ".join(f"{a} {_said(row[a])}" for a in axes if a in row) for row in mine],
             "alpha": [0.95 if row["pareto"] else 0.35 for row in mine],
         }
         colour = f"series-{(index + 1) % SERIES_COUNT}"
@@ -126,7 +128,9 @@ def _plot(sweep: Document, table: pa.Table, name: str) -> Plot:
 
 def _tables(sweep: Document) -> Iterator[tuple[str, Table]]:
     for each in sweep["circumstances"]:
-        at = ", ".join(f"{axis.replace('_', ' ')} {found}" for axis, found in each["at"].items())
+        at = ", ".join(
+            f"{axis.replace('_', ' ')} {_said(found)}" for axis, found in each["at"].items()
+        )
         where = f" at {at}" if at else ""
         yield f"What no other choice beats in both{where}", _choices(sweep, each["front"])
         if each["marks"]:
@@ -141,7 +145,7 @@ def _choices(sweep: Document, choices: Sequence[Document]) -> Table:
     rows = [
         (
             choice["policy"],
-            *(str(choice.get(axis, "-")) for axis in axes),
+            *(_said(choice.get(axis)) for axis in axes),
             number(choice["energy_j"] / _J_PER_KWH),
             "-" if choice["saving"] is None else f"{choice['saving']:.1%}",
             _scaled(choice[column], scale),
@@ -154,6 +158,12 @@ def _choices(sweep: Document, choices: Sequence[Document]) -> Table:
     heads = ("energy, kWh", "saving", words, "TTFT p95, s", "TPOT p50, ms", "command")
     columns = ("policy", *(axis.replace("_", " ") for axis in axes), *heads)
     return Table(columns, tuple(rows), (len(columns) - 1,))
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _scaled(figure: float | None, scale: float) -> str:

@@ -103,6 +103,7 @@ class Part:
         tables: each with its caption.
         command: what to run next, or what made it.
         warnings: what to know before trusting it.
+        rests_on: figures that it takes for granted, and where they are from.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Part:
     tables: tuple[tuple[str, Table], ...]
     command: str
     warnings: tuple[str, ...]
+    rests_on: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

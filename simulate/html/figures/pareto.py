@@ -50,8 +50,8 @@ def pareto_plots(
                 name=f"pareto-{name}",
                 title=f"Energy against {label}",
                 says=f"Energy of the fleet in {energy.name} against {words}, 95th percentile, in "
-                f"{unit}, a point for each policy, with the 95% interval of its energy. Lower left is "
-                "better; a dashed line joins the points that no other beats in both.",
+                f"{unit}, a point for each policy, with the 95% interval of its energy. Lower left "
+                "is better; a dashed line joins the points that no other beats in both.",
                 model=_figure(name, f"{label}, {unit}", unit, scale, energy, shown),
                 table=Table(
                     (
