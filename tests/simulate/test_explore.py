@@ -317,7 +317,7 @@ def test_clocks_below_the_measured_ones_are_offered_only_where_asked_for(started
     below = Controls(wide.choices, wide.begin, wide.clocks_of, InlineStyleSheet(css=""))
     slider = below.clock[Phase.PREFILL]
     assert slider.start == 750
-    assert "measured from 1,000, transferred below" in slider.title
+    assert "measured from 1,000" in slider.title
     slider.value = 750.0
     low = wide.answers.of(words_of(below.state, wide.started))
     assert "Transferred, not measured: prefill at 750 MHz (measured from 1,000)" in answer_html(low)
