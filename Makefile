@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 TORCH_VENV := .venv-torch
 OUT ?= out/demo
 
-.PHONY: help demo test test-pages test-torch lint docs clean
+.PHONY: help demo test test-pages test-torch lint docs calibrations clean
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -48,6 +48,9 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy --strict and the import contracts
 
 docs: $(VENV)/.installed-dev  ## Renew the outputs and pictures that the documentation shows
 	$(BIN)/python docs/renew.py
+
+calibrations: $(VENV)/.installed  ## Fit the shipped calibrations again, from their logs and tables
+	grep -h '^calibrate fit' model/shipped/README.md | PATH="$(CURDIR)/$(BIN):$$PATH" bash -e
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(TORCH_VENV) out build ./*.egg-info

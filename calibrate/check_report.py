@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.check import Clock, Goal, Misses, bias, mape
-from calibrate.readings import ClockReading, Repeats
+from calibrate.readings import ClockReading, Repeats, Response
 from model.calibration import Calibration
 from model.work import Array
 
@@ -100,19 +100,25 @@ def print_misses(
         _print_goals(console, reached)
 
 
-def describe_readings(clocks: Sequence[ClockReading], again: Sequence[Repeats]) -> dict[str, Any]:
+def describe_readings(
+    clocks: Sequence[ClockReading], again: Sequence[Repeats], answers: Sequence[Response]
+) -> dict[str, Any]:
     """Return what logs say of their readings as a document of plain values."""
     return {
         "schema": "phasewatt-readings",
         "clocks": [asdict(one) for one in clocks],
         "repeats": [asdict(one) for one in again],
+        "responses": [asdict(one) for one in answers],
     }
 
 
 def print_readings(
-    console: Console, clocks: Sequence[ClockReading], again: Sequence[Repeats]
+    console: Console,
+    clocks: Sequence[ClockReading],
+    again: Sequence[Repeats],
+    answers: Sequence[Response],
 ) -> None:
-    """Print both clocks of a step beside each other, and how steps differ that were read twice."""
+    """Print both clocks of a step, how steps differ that were read twice, and what clocks did."""
     console.print("clock read on the device over the middle of NVML's, less one", style="bold")
     table = _plain("engine", "phase", "clock")
     for name in ("points", "mean", "lowest", "highest"):
@@ -122,6 +128,13 @@ def print_readings(
         table.add_row(one.engine, one.phase, one.kind, str(one.points), *figures)
     console.print(table)
     console.print()
+    _print_repeats(console, again)
+    if answers:
+        console.print()
+        _print_responses(console, answers)
+
+
+def _print_repeats(console: Console, again: Sequence[Repeats]) -> None:
     if not again:
         console.print("no untouched step was measured more than once")
         return
@@ -136,6 +149,26 @@ def print_readings(
         table.add_row(each.engine, each.phase, each.machines, str(each.pairs), *spans)
     console.print(table)
     console.print("difference within a pair: median, largest")
+
+
+def _print_responses(console: Console, answers: Sequence[Response]) -> None:
+    console.print("time of steered steps: d ln time / d ln clock", style="bold")
+    table = _plain("engine", "phase")
+    for name in ("batch", "kinds", "points", "MHz", "slope", "95%"):
+        table.add_column(name, justify="right")
+    for one in answers:
+        table.add_row(
+            one.engine,
+            one.phase,
+            str(one.batch),
+            str(one.kinds),
+            str(one.points),
+            f"{one.low_mhz:,.0f}-{one.high_mhz:,.0f}",
+            f"{one.slope:+.2f}",
+            f"± {one.half_width:.2f}",
+        )
+    console.print(table)
+    console.print("within kinds of step, each on one machine")
 
 
 _COLUMNS = (

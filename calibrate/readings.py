@@ -1,7 +1,8 @@
 """What logs say of the readings themselves: two clocks of one step, and one step read again.
 
-In: logs. Out: how far the clock read on the device lies from NVML's, and how far points that were
-measured more than once lie from one another, on one machine and on two.
+In: logs. Out: how far the clock read on the device lies from NVML's, how far points that were
+measured more than once lie from one another, on one machine and on two, and how times answered to
+the clock where load steered it.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import scipy
 
 from calibrate.log import Log, Measured
 
@@ -46,6 +48,25 @@ class Repeats:
     clock: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Response:
+    """How the time of steered steps of one batch answered to the clock.
+
+    ``slope`` is d ln time / d ln clock within kinds of step, each on one machine, and
+    ``half_width`` that of its 95% interval; clocks from ``low_mhz`` to ``high_mhz``.
+    """
+
+    engine: str
+    phase: str
+    batch: int
+    kinds: int
+    points: int
+    low_mhz: float
+    high_mhz: float
+    slope: float
+    half_width: float
+
+
 def clock_readings(logs: Sequence[Log]) -> tuple[ClockReading, ...]:
     """Compare both clocks by engine, phase and kind: free, capped or steered."""
     found: dict[tuple[str, str, str], list[float]] = {}
@@ -77,6 +98,42 @@ def repeats(logs: Sequence[Log]) -> tuple[Repeats, ...]:
         Repeats(*key, len(apart), *(_spread(column) for column in zip(*apart, strict=True)))
         for key, apart in sorted(pairs.items())
     )
+
+
+def responses(logs: Sequence[Log]) -> tuple[Response, ...]:
+    """Return how times answered to the clock, by engine, phase and batch, where load steered it.
+
+    Every kind of step on every machine has a level of its own: only its own clocks are compared.
+    Where there are no more points than numbers to find, nothing is told.
+    """
+    kinds: dict[object, list[Measured]] = {}
+    for log in logs:
+        for record in log.measured:
+            kinds.setdefault((log.header.gpu.uuid, record.cell.point), []).append(record)
+    steered: dict[tuple[str, str, int], list[list[Measured]]] = {}
+    for found in kinds.values():
+        point = found[0].cell.point
+        if any(_kind(record) == _STEERED for record in found):
+            key = (point.engine.value, point.phase.value, point.batch)
+            steered.setdefault(key, []).append(found)
+    return tuple(
+        _response(key, found)
+        for key, found in sorted(steered.items())
+        if sum(map(len, found)) > len(found) + 1
+    )
+
+
+def _response(key: tuple[str, str, int], kinds: Sequence[Sequence[Measured]]) -> Response:
+    clocks = [np.log([record.measurement.sm_mhz for record in kind]) for kind in kinds]
+    times = [np.log([record.measurement.time_s.value for record in kind]) for kind in kinds]
+    x, y = (np.concatenate([each - each.mean() for each in all_]) for all_ in (clocks, times))
+    slope = float(x @ y / (x @ x))
+    freedom = x.size - len(kinds) - 1
+    sd = float(np.sqrt(np.sum((y - slope * x) ** 2) / freedom / (x @ x)))
+    every = np.exp(np.concatenate(clocks))
+    reach = float(scipy.special.stdtrit(freedom, 0.975)) * sd
+    low_mhz, high_mhz = float(every.min()), float(every.max())
+    return Response(*key, len(kinds), x.size, low_mhz, high_mhz, slope, reach)
 
 
 _FREE, _CAPPED, _LOCKED, _STEERED = "free", "capped", "locked", "steered"

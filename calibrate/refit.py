@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.fit import StepSeries, capped_limit_w, series_of, stacked
+from calibrate.fit import StepSeries, capped_limit_w, metered, series_of, stacked
 from calibrate.measurements import Study
 from model.calibration import Calibration
 from model.choice import FOLDS
 from model.curves import Curves
 from model.fitted import FittedForm
-from model.power_choice import holding_beliefs, with_activity
+from model.power_choice import holding_beliefs
 from model.structured import Block, Rows, Sharing, Solution, Structure, fit_structure
 from model.time_choice import device_rates, is_hosted
 from model.work import Phase
@@ -82,10 +82,7 @@ def refitted(calibration: Calibration, study: Study) -> Calibration:
         solution = _solved([curves[one.key].time for one in members], rows)
         times |= _forms(solution, {one.key: curves[one.key].time for one in members})
         believed = believed or device_rates(solution)
-    rows = with_activity(
-        replace(stacked(series, "power_w", "power_error"), believed=study.believed),
-        [times[one.key].activity for one in series],
-    )
+    rows = metered(series, [times[one.key] for one in series], study)
     before = {one.key: curves[one.key].power for one in series}
     powers = _forms(_solved(list(before.values()), holding_beliefs(rows)), before)
     return replace(

@@ -4,6 +4,7 @@ In: :class:`Mixtures`, columns of step time, GEMM time, clock and mean power. Ou
 power at each mixture's clock with its error, NaN where the mixture says too little about the step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,41 @@ class StepPowers:
     gemm_power_w: Array
     gemm_error_w: Array
     voltage_slope: tuple[float, float] | None
+
+    def among(self, chosen: NDArray[np.bool_]) -> "StepPowers":
+        """Return these rows where the boolean array ``chosen`` is true, and no power elsewhere."""
+
+        def spread(column: Array, nothing: float) -> Array:
+            every = np.full(chosen.shape, nothing)
+            every[chosen] = column
+            return every
+
+        return StepPowers(
+            spread(self.power_w, np.nan),
+            spread(self.power_error, np.inf),
+            spread(self.shared_error, np.inf),
+            spread(self.gemm_power_w, np.nan),
+            spread(self.gemm_error_w, np.nan),
+            self.voltage_slope,
+        )
+
+    @staticmethod
+    def joined(parts: Sequence["StepPowers"]) -> "StepPowers":
+        """Return the rows of several GPUs of one kind, and the mean slope that they tell.
+
+        Each slope weighs by its variance; the GPUs are taken to have the same one.
+        """
+        slopes = [part.voltage_slope for part in parts if part.voltage_slope is not None]
+        weights = [1 / sd**2 for _, sd in slopes]
+        told = sum(weight * mean for weight, (mean, _) in zip(weights, slopes, strict=True))
+        return StepPowers(
+            np.concatenate([part.power_w for part in parts]),
+            np.concatenate([part.power_error for part in parts]),
+            np.concatenate([part.shared_error for part in parts]),
+            np.concatenate([part.gemm_power_w for part in parts]),
+            np.concatenate([part.gemm_error_w for part in parts]),
+            (told / sum(weights), sum(weights) ** -0.5) if slopes else None,
+        )
 
 
 def step_powers(mixtures: Mixtures, power_limit_w: float) -> StepPowers:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrate.bench import Engine
 from calibrate.gpu import Kind as GpuKind
 from calibrate.heat import Leakage, leakage
 from calibrate.log import BadLog, Header, Log, Measured, read_log
@@ -60,12 +61,13 @@ def study_of(*logs: Log) -> Study:
 
     Points that several logs hold are repeats of one kind of step.
     """
-    records = tuple(record for log in logs for record in log.measured)
+    machines = _by_machine(logs)
+    records = tuple(record for machine in machines for record in machine)
     limit_w = logs[0].header.power_limit.enforced_w
     if math.isnan(limit_w):
         limit_w = max(record.measurement.power_w.value for record in records)
     warmth = leakage([record.measurement for record in records], limit_w)
-    powers = powers_of(records, warmth, limit_w)
+    powers = StepPowers.joined([powers_of(machine, warmth, limit_w) for machine in machines])
     return Study(
         name=logs[0].header.gpu.name,
         gpu=_gpu(logs, limit_w),
@@ -77,8 +79,26 @@ def study_of(*logs: Log) -> Study:
     )
 
 
+def _by_machine(logs: Sequence[Log]) -> list[tuple[Measured, ...]]:
+    """Return the records of each GPU that the logs are of.
+
+    What a GEMM draws at a clock is a GPU's own: two of a kind differ by percents, which the energy
+    balance of a step beside five times its time in GEMMs would show six times as large.
+    """
+    machines: dict[str, tuple[Measured, ...]] = {}
+    for log in logs:
+        machines[log.header.gpu.uuid] = (*machines.get(log.header.gpu.uuid, ()), *log.measured)
+    return list(machines.values())
+
+
 def powers_of(records: tuple[Measured, ...], warmth: Leakage, limit_w: float) -> StepPowers:
-    """Return the power of every record's step alone, at one temperature and its achieved clock."""
+    """Return the power of every record's step alone, at one temperature and its achieved clock.
+
+    The records are those of one GPU. Steps that the host launches have no steady time of their own
+    beside GEMMs: their mixtures tell time only, and nothing of the GEMM.
+    """
+    balanced = np.array([_is_balanced(record) for record in records])
+    records = tuple(record for record in records if _is_balanced(record))
     points = list(dict.fromkeys(record.cell.point for record in records))
     found = [record.measurement for record in records]
     power_w, power_error_w = warmth.at_reference(
@@ -94,7 +114,11 @@ def powers_of(records: tuple[Measured, ...], warmth: Leakage, limit_w: float) ->
         power_w=power_w,
         power_error_w=power_error_w,
     )
-    return step_powers(mixtures, limit_w)
+    return step_powers(mixtures, limit_w).among(balanced)
+
+
+def _is_balanced(record: Measured) -> bool:
+    return record.cell.gemm_ratio == 0 or record.cell.point.engine is not Engine.EAGER
 
 
 def _columns(records: tuple[Measured, ...], powers: StepPowers) -> Measurements:
@@ -155,8 +179,8 @@ def _error_in_a_fit(powers: StepPowers) -> Array:
     """
     told = np.isfinite(powers.power_w)
     sharing = max(int(np.sum(told & (powers.shared_error > 0))), 1)
-    widened = powers.power_error**2 + (sharing - 1) * powers.shared_error**2
-    return np.where(told, np.sqrt(np.where(told, widened, 0.0)), np.nan)
+    own, shared = (np.where(told, each, 0.0) for each in (powers.power_error, powers.shared_error))
+    return np.where(told, np.sqrt(own**2 + (sharing - 1) * shared**2), np.nan)
 
 
 def _gpu(logs: Sequence[Log], limit_w: float) -> Gpu:

@@ -59,6 +59,11 @@ class Calibration:
         return self
 
     @cached_property
+    def digest(self) -> str:
+        """``sha256:...`` over its text, as :func:`dump` writes it."""
+        return f"sha256:{hashlib.sha256(dump(self).encode()).hexdigest()}"
+
+    @cached_property
     def models(self) -> tuple[str, ...]:
         """The models that have curves, in the order of the file."""
         return tuple(dict.fromkeys(c.model for c in self.curves))
@@ -161,11 +166,6 @@ def dump(calibration: Calibration) -> str:
     calibration = replace(calibration, curves=measured)
     unknown = {"host"} if calibration.host is None else None
     return _ADAPTER.dump_json(calibration, indent=1, exclude=unknown).decode() + "\n"
-
-
-def digest(calibration: Calibration) -> str:
-    """Return ``sha256:...`` over the text of ``calibration``, as :func:`dump` writes it."""
-    return f"sha256:{hashlib.sha256(dump(calibration).encode()).hexdigest()}"
 
 
 def _require_schema(document: Any, source: str) -> None:

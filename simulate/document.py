@@ -11,7 +11,6 @@ from typing import Any
 
 import traces
 from model.beyond import is_transferred
-from model.calibration import digest
 from model.work import Phase
 from phasewatt import __version__
 from simulate.compare import Comparison, PolicyResult
@@ -59,7 +58,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
         },
         "calibration": {
             "name": calibration.name,
-            "digest": digest(calibration),
+            "digest": calibration.digest,
             "gpu": calibration.gpu.name,
             "power_limit_w": calibration.gpu.power_limit_w,
             "idle_power_w": calibration.gpu.idle_power_w,
@@ -71,7 +70,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
                 "name": group.name,
                 "model": served.model,
                 "calibration": group.calibration.name,
-                "digest": digest(group.calibration),
+                "digest": group.calibration.digest,
                 "gpu": group.calibration.gpu.name,
                 "tensor_parallel": group.scenario.tensor_parallel,
                 "replicas": len(served.replicas),
@@ -81,7 +80,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             )
         ],
         "baseline": comparison.results[0].outcome.policy,
-        "costs": grounds_document(comparison),
+        "costs": grounds_document(scenario.costs, [group.kit for group in comparison.groups]),
         "policies": [_policy(result) for result in comparison.results],
         "warnings": list(comparison.warnings),
     }

@@ -19,7 +19,7 @@ from phasewatt.errors import BadOption
 @click.option(
     "--readings",
     is_flag=True,
-    help="Compare the logs' readings instead: device and NVML clocks, steps measured twice.",
+    help="Compare the logs' readings instead: both clocks, steps measured twice, steered times.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Tell models apart.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, for machines.")
@@ -48,14 +48,14 @@ def command(
     missed = check(loaded, study)
     if readings:
         from calibrate.log import read_log
-        from calibrate.readings import clock_readings, repeats
+        from calibrate.readings import clock_readings, repeats, responses
 
         read = [read_log(path) for path in logs]
-        clocks, again = clock_readings(read), repeats(read)
+        found = clock_readings(read), repeats(read), responses(read)
         if as_json:
-            print_json(report.describe_readings(clocks, again))
+            print_json(report.describe_readings(*found))
         else:
-            report.print_readings(out(), clocks, again)
+            report.print_readings(out(), *found)
         return
     reached = None
     if hold_out:

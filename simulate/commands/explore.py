@@ -26,7 +26,6 @@ PORT = 8421
 )
 def command(port: int, no_browser: bool, **words: Any) -> None:
     """Move clocks, load, replicas and limits on a local page, and see what they cost."""
-    from simulate.explore.desk import Desk
     from simulate.explore.server import serve
 
-    serve(Desk(words), port, lambda address: note(f"{address} (Ctrl-C ends)"), not no_browser)
+    serve(words, port, lambda address: note(f"{address} (Ctrl-C ends)"), not no_browser)

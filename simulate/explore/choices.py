@@ -60,6 +60,7 @@ class Choices:
         tpot_s: limits of the time per token after it.
         requests: how many of the ``available`` requests may be replayed, ascending.
         available: how many requests there are.
+        counts_itself: whether nobody said how many to replay.
         sized: whether ``--replicas`` says how large the fleet is under each batching.
     """
 
@@ -71,6 +72,7 @@ class Choices:
     tpot_s: tuple[float, ...]
     requests: tuple[int, ...]
     available: int
+    counts_itself: bool
     sized: dict[str, bool]
 
 
@@ -92,6 +94,7 @@ def choices_of(words: Words, calibration: Calibration, available: int) -> Choice
             sorted({*(n for n in REQUESTS if n < available), min(limit or available, available)})
         ),
         available=available,
+        counts_itself=limit is None,
         sized={each: says_replicas(each, words) for each in batchings},
     )
 

@@ -23,6 +23,9 @@ from simulate.explore.state import Hand, State
 BY_HAND = "clocks set by hand"
 NO_LIMIT = "no limit"
 
+BAR = "#3a92c8"
+"""The part of a slider that is full: 3:1 on light and on dark grounds."""
+
 
 class Controls:
     """The widgets by name; ``state`` is what they say."""
@@ -37,80 +40,67 @@ class Controls:
         """Build the widgets; ``clocks_of`` says which clocks the model of a state can be set to."""
         self._choices, self._clocks_of, self._state = choices, clocks_of, begin
         self._quiet = False
+        self._counts_itself = choices.counts_itself
         self._tell: Callable[[], None] = lambda: None
         self._clocks = {phase: clocks_of(begin, phase) for phase in Phase}
         common = {"stylesheets": [style], "sizing_mode": "stretch_width"}
 
-        def slider(name: str, title: str, values: list[str], value: str) -> CategoricalSlider:
+        def slider(name: str, title: str, values: list[str]) -> CategoricalSlider:
             return CategoricalSlider(
-                **{**common, **_named(name, title)}, title=title, categories=values, value=value
+                **{**common, **_named(name, title)}, title=title, categories=values, value=values[0]
             )
 
-        def listed(name: str, title: str, values: list[str], value: str) -> Select:
-            return Select(
-                **{**common, **_named(name, title)}, title=title, options=values, value=value
-            )
+        def listed(name: str, title: str, values: list[str]) -> Select:
+            return Select(**{**common, **_named(name, title)}, title=title, options=values)
 
-        models = list(choices.engines)
-        model = begin.model or (models[0] if models else "")
-        engines = list(choices.engines.get(model, ()))
-        self.policy = listed("policy", "policy", [BY_HAND, *choices.policies], _policy(begin))
-        self.model = listed("model", "model", models, model)
-        self.engine = listed(
-            "engine", "engine", engines, begin.engine or (engines[0] if engines else "")
-        )
-        self.batching = listed("batching", "batching", list(choices.batchings), begin.batching)
+        self.policy = listed("policy", "policy", [BY_HAND, *choices.policies])
+        self.model = listed("model", "model", list(choices.engines))
+        self.engine = listed("engine", "engine", [])
+        self.batching = listed("batching", "batching", list(choices.batchings))
         self.clock = {
             phase: Slider(
                 **{**common, **_named(phase.value, f"{phase} clock, MHz")},
                 **_range(phase, self._clocks[phase]),
-                value=_start_mhz(begin, phase, self._clocks[phase]),
+                value=self._clocks[phase].all_mhz[-1],
                 format="0,0",
-                bar_color="#3a92c8",
+                bar_color=BAR,
             )
             for phase in Phase
         }
         self.load = slider(
             *("load", "load, times the rate of the trace"),
             [f"{x:g}" for x in choices.loads] or ["all at once"],
-            f"{begin.rate_scale:g}" if choices.loads else "all at once",
         )
         self.replicas = Slider(
             **{**common, **_named("replicas", "replicas")},
-            title="replicas",
-            start=1,
-            end=max(MOST_REPLICAS, begin.replicas or 1),
-            step=1,
-            value=begin.replicas or 1,
-            bar_color="#3a92c8",
+            **{"title": "replicas", "start": 1, "end": MOST_REPLICAS, "step": 1, "value": 1},
+            bar_color=BAR,
         )
         self.fewest = CheckboxGroup(
             **{**common, **_named("fewest", "size of the fleet")},
             labels=["the fewest replicas that keep up"],
-            active=[0] if begin.replicas is None else [],
         )
         self.ttft = slider(
-            *("ttft", "TTFT limit, s"),
-            [*(f"{x:g}" for x in choices.ttft_s), NO_LIMIT],
-            NO_LIMIT if begin.ttft_s is None else f"{begin.ttft_s:g}",
+            *("ttft", "TTFT limit, s"), [*(f"{x:g}" for x in choices.ttft_s), NO_LIMIT]
         )
         self.tpot = slider(
-            *("tpot", "TPOT limit, ms"),
-            [*(f"{1e3 * x:g}" for x in choices.tpot_s), NO_LIMIT],
-            NO_LIMIT if begin.tpot_s is None else f"{1e3 * begin.tpot_s:g}",
+            *("tpot", "TPOT limit, ms"), [*(f"{1e3 * x:g}" for x in choices.tpot_s), NO_LIMIT]
         )
         self.requests = slider(
-            *("requests", "requests replayed"),
-            [f"{n:,}" for n in choices.requests],
-            f"{begin.limit or choices.available:,}",
+            *("requests", "requests replayed"), [f"{n:,}" for n in choices.requests]
         )
-        self._enable()
+        self.go(begin)
         self._listen()
 
     @property
     def state(self) -> State:
         """What the controls say."""
         return self._state
+
+    @property
+    def counts_itself(self) -> bool:
+        """Whether nobody has said how many requests to replay."""
+        return self._counts_itself
 
     @property
     def widgets(self) -> tuple[Widget, ...]:
@@ -125,18 +115,41 @@ class Controls:
         """Call ``tell`` whenever a user has moved a control."""
         self._tell = tell
 
-    def follow(self, held_mhz: dict[Phase, float], replicas: int) -> None:
-        """Show what a policy chose: the clocks that held, and the size of the fleet."""
-        self._quiet = True
-        try:
-            if isinstance(self._state.policy, str):
-                for phase, slider in self.clock.items():
-                    slider.value = nearest(self._clocks[phase].all_mhz, held_mhz[phase])
-            self.replicas.end = max(self.replicas.end, replicas)
-            if self._state.replicas is None:
-                self.replicas.value = replicas
-        finally:
-            self._quiet = False
+    def go(self, state: State) -> None:
+        """Show ``state``; that is no user's move."""
+        models, choices = list(self._choices.engines), self._choices
+        model = state.model or (models[0] if models else "")
+        engines = list(choices.engines.get(model, ()))
+        self._state = state
+        self._say(self.policy, value=state.policy if isinstance(state.policy, str) else BY_HAND)
+        self._say(self.model, value=model)
+        engine = state.engine or (engines[0] if engines else "")
+        self._say(self.engine, options=engines, value=engine)
+        self._say(self.batching, value=state.batching)
+        self._rerange()
+        if isinstance(state.policy, Hand):
+            self._say(self.clock[Phase.PREFILL], value=state.policy.prefill_mhz)
+            self._say(self.clock[Phase.DECODE], value=state.policy.decode_mhz)
+        if choices.loads:
+            self._say(self.load, value=f"{state.rate_scale:g}")
+        if state.replicas is not None:
+            end = max(self.replicas.end, state.replicas)
+            self._say(self.replicas, end=end, value=state.replicas)
+        self._say(self.fewest, active=[0] if state.replicas is None else [])
+        self._say(self.ttft, value=NO_LIMIT if state.ttft_s is None else f"{state.ttft_s:g}")
+        self._say(self.tpot, value=NO_LIMIT if state.tpot_s is None else f"{1e3 * state.tpot_s:g}")
+        self._say(self.requests, value=self._requests(state.limit))
+        self._enable()
+
+    def follow(self, held_mhz: dict[Phase, float], replicas: int, limit: int | None) -> None:
+        """Show what was chosen: the clocks that held, the fleet's size, how much was replayed."""
+        self._state = replace(self._state, limit=limit)
+        self._say(self.requests, value=self._requests(limit))
+        if isinstance(self._state.policy, str):
+            for phase, slider in self.clock.items():
+                self._say(slider, value=nearest(self._clocks[phase].all_mhz, held_mhz[phase]))
+        if self._state.replicas is None:
+            self._say(self.replicas, end=max(self.replicas.end, replicas), value=replicas)
 
     def _listen(self) -> None:
         def moved(change: Callable[[State], State]) -> Callable[[str, Any, Any], None]:
@@ -190,12 +203,15 @@ class Controls:
 
     def _reranged(self, state: State) -> State:
         """Return ``state`` with clocks that its model can be set to, and show them."""
-        self._clocks = {phase: self._clocks_of(state, phase) for phase in Phase}
+        self._state = state
+        self._rerange()
+        return self._by_hand(state) if isinstance(state.policy, Hand) else state
+
+    def _rerange(self) -> None:
+        self._clocks = {phase: self._clocks_of(self._state, phase) for phase in Phase}
         for phase, slider in self.clock.items():
             clocks = self._clocks[phase]
-            value = nearest(clocks.all_mhz, slider.value)
-            self._say(slider, **_range(phase, clocks), value=value)
-        return self._by_hand(state) if isinstance(state.policy, Hand) else state
+            self._say(slider, **_range(phase, clocks), value=nearest(clocks.all_mhz, slider.value))
 
     def _counted(self, state: State) -> State:
         self._say(self.fewest, active=[])
@@ -205,8 +221,13 @@ class Controls:
         return replace(state, replicas=None if self.fewest.active else int(self.replicas.value))
 
     def _with_requests(self, state: State) -> State:
+        self._counts_itself = False
         asked = int(self.requests.value.replace(",", ""))
         return replace(state, limit=None if asked == self._choices.available else asked)
+
+    def _requests(self, limit: int | None) -> str:
+        available = self._choices.available
+        return f"{min(limit or available, available):,}"
 
     def _say(self, widget: Widget, **values: Any) -> None:
         """Set ``widget`` without taking that for a user's move."""
@@ -235,10 +256,6 @@ def _named(name: str, title: str) -> dict[str, Any]:
     }
 
 
-def _policy(state: State) -> str:
-    return BY_HAND if isinstance(state.policy, Hand) else state.policy
-
-
 def _range(phase: Phase, clocks: Clocks) -> dict[str, Any]:
     low_mhz, high_mhz = clocks.all_mhz[0], clocks.all_mhz[-1]
     title = f"{phase} clock, MHz"
@@ -255,12 +272,6 @@ def _range(phase: Phase, clocks: Clocks) -> dict[str, Any]:
 
 def _step(clocks: Clocks) -> float:
     return clocks.all_mhz[1] - clocks.all_mhz[0] if len(clocks.all_mhz) > 1 else 1.0
-
-
-def _start_mhz(state: State, phase: Phase, clocks: Clocks) -> float:
-    if isinstance(state.policy, str):
-        return clocks.all_mhz[-1]
-    return state.policy.prefill_mhz if phase is Phase.PREFILL else state.policy.decode_mhz
 
 
 def _limit(value: str, unit_s: float = 1.0) -> float | None:

@@ -5,7 +5,7 @@ In: words. Out: a desk; each page has an asker of its own, whose newest question
 
 import itertools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -42,9 +42,13 @@ class Desk:
             "what would other clocks, loads and fleets cost?"
         )
         self.answers = Answers(trace, self.calibration)
+        self._quick: dict[Hashable, int] = {}
         self.begin: State = state_of(started)
         if self.begin.limit is None:
-            self.begin = self._in_time()
+            # The first replay of a process takes longer: modules load, caches fill.
+            few = self._first(self.begin, self.choices.requests[0])
+            Answers(trace, self.calibration).of(words_of(few, started))
+            self.begin = self.in_time(self.begin)
         self.first: Answer = self.answers.of(words_of(self.begin, started))
         if self.first.error is not None:
             raise UserError(self.first.error)
@@ -54,23 +58,40 @@ class Desk:
         """Return the clocks that can be set in ``state``; see :func:`choices.clocks_of`."""
         return clocks_of(words_of(state, self.started), self.calibration, phase)
 
+    def in_time(self, state: State, is_overtaken: Callable[[], bool] = lambda: False) -> State:
+        """Return ``state`` with as many requests as are answered within the budget.
+
+        How many that is, is found once for each engine, model and way of batching.
+
+        Raises:
+            Overtaken: ``is_overtaken`` said so meanwhile.
+        """
+        kind = (state.batching, state.model, state.engine)
+        if kind not in self._quick:
+            found = self._most_in_time(state, is_overtaken)
+            if found is None:
+                return self._first(state, self.choices.requests[0])
+            self._quick[kind] = found
+        return self._first(state, self._quick[kind])
+
     def close(self) -> None:
         """Let the replay that runs end, and take no other."""
         self.worker.shutdown(wait=True, cancel_futures=True)
 
-    def _in_time(self) -> State:
-        """Return the first state with as many requests as are answered within the budget."""
+    def _first(self, state: State, number: int) -> State:
+        return replace(state, limit=None if number == self.choices.available else number)
+
+    def _most_in_time(self, state: State, is_overtaken: Callable[[], bool]) -> int | None:
+        """Return how many; None where the state cannot be replayed, which takes no time."""
         requests = self.choices.requests
-
-        def first(number: int) -> State:
-            return replace(self.begin, limit=None if number == self.choices.available else number)
-
-        # The first replay of a process takes longer: modules load, caches fill.
-        Answers(self._trace, self.calibration).of(words_of(first(requests[0]), self.started))
         quick, took_s = requests[0], 0.0
         for before, number in itertools.pairwise((0, *requests)):
             # What an answer takes beside its requests may be most of what few of them take.
-            last_s, took_s = took_s, self.answers.of(words_of(first(number), self.started)).took_s
+            words = words_of(self._first(state, number), self.started)
+            answer = self.answers.of(words, is_overtaken)
+            if answer.document is None:
+                return None
+            last_s, took_s = took_s, answer.took_s
             if took_s > BUDGET_S:
                 break
             quick = number
@@ -78,7 +99,7 @@ class Desk:
             each_s = max(took_s - last_s, 0.0) / (number - before) if before else 0.0
             if following and took_s + each_s * (following[0] - number) > BUDGET_S:
                 break
-        return first(quick)
+        return quick
 
 
 class Asker:
@@ -87,8 +108,12 @@ class Asker:
     def __init__(self, desk: Desk) -> None:
         self._desk, self._newest = desk, 0
 
-    def ask(self, words: Words, tell: Callable[[Answer], object]) -> None:
-        """Call ``tell`` with the answer, on another thread, unless a newer question comes first."""
+    def ask(self, state: State, in_time: bool, tell: Callable[[State, Answer], object]) -> None:
+        """Call ``tell`` with the answer, on another thread, unless a newer question comes first.
+
+        ``in_time`` replays as many requests as are answered in time; ``tell`` is told the state
+        that was answered.
+        """
         self._newest += 1
         mine = self._newest
 
@@ -96,16 +121,19 @@ class Asker:
             return mine != self._newest
 
         def work() -> None:
+            asked, started = state, self._desk.started
             try:
-                answer = self._desk.answers.of(words, is_overtaken)
+                if in_time:
+                    asked = self._desk.in_time(state, is_overtaken)
+                answer = self._desk.answers.of(words_of(asked, started), is_overtaken)
             except Overtaken:
                 return
             except Exception:
                 # A bug must not leave the page waiting for ever: its traceback is for the terminal.
                 traceback.print_exc()
-                answer = broken(command_line(words))
+                answer = broken(command_line(words_of(asked, started)))
             if not is_overtaken():
-                tell(answer)
+                tell(asked, answer)
 
         self._desk.worker.submit(work)
 

@@ -85,16 +85,19 @@ def sections(document: Document) -> tuple[Section, ...]:
     """Return every figure of ``document`` that the page shows."""
     found = []
     for title, specs in (
-        ("Clocks", _CLOCKS),
+        ("Clocks", _clocks(document)),
         ("Energy", _ENERGY),
         ("Power", _POWER),
         ("Latency", _LATENCY),
         ("Service", (*_SERVICE, *_objectives(document))),
         ("Quality", _QUALITY),
         ("Where energy goes", _STATES),
+        ("Site", _site(document)),
     ):
         rows = [_row(document, *spec) for spec in specs]
-        found.append(Section(title, tuple(r for r in rows if r.path not in _RARE or r.state)))
+        shown = tuple(row for row in rows if row.path not in _RARE or row.state)
+        if shown:
+            found.append(Section(title, shown))
     return tuple(found)
 
 
@@ -140,7 +143,20 @@ def headline(document: Document) -> str:
         )
         if key in state["latency_change"]
     ]
-    return f"{said}: {', '.join(changes)}; {_quality(baseline, state)}."
+    return f"{said}{': ' if changes else ''}{', '.join(changes)}; {_quality(baseline, state)}."
+
+
+def below_measured(document: Document) -> str | None:
+    """Return which clocks of the state lie below the measured ones, in a sentence; None: none."""
+    below = [
+        f"{phase} at {clock['held_mhz']:,.0f} MHz (measured from {clock['measured_mhz'][0]:,.0f})"
+        for group in both(document)[1]["groups"]
+        for phase, clock in group["clocks"].items()
+        if clock["transferred"]
+    ]
+    if not below:
+        return None
+    return f"Transferred, not measured: {', '.join(dict.fromkeys(below))}."
 
 
 def both(document: Document) -> tuple[Document, Document]:
@@ -152,7 +168,10 @@ def value_at(part: Document, path: str) -> float | None:
     """Return what stands at ``path`` of one policy of a summary; None where nothing does."""
     found: Any = part
     for key in path.split("."):
-        found = None if found is None else found.get(key)
+        if isinstance(found, list):
+            found = found[int(key)]
+        else:
+            found = None if found is None else found.get(key)
     return None if found is None else float(found)
 
 
@@ -160,10 +179,6 @@ _Spec = tuple[str, str, float, Shown]
 
 _PER_TOKEN: _Spec = ("J per output token", "metrics.output_token_j", 1.0, Shown.NUMBER)
 
-_CLOCKS: tuple[_Spec, ...] = (
-    ("prefill clock, MHz", "clocks.prefill.held_mhz", 1.0, Shown.COUNT),
-    ("decode clock, MHz", "clocks.decode.held_mhz", 1.0, Shown.COUNT),
-)
 _ENERGY: tuple[_Spec, ...] = (
     _PER_TOKEN,
     ("J per request", "metrics.request_j", 1.0, Shown.NUMBER),
@@ -189,7 +204,7 @@ _SERVICE: tuple[_Spec, ...] = (
 )
 _QUALITY: tuple[_Spec, ...] = (("quality", "quality.mean", 1.0, Shown.SHARE),)
 _STATES: tuple[_Spec, ...] = tuple(
-    (f"{label}, MJ", f"metrics.energy_by_state_j.{label}", 1e-6, Shown.NUMBER)
+    (f"{label}, kJ", f"metrics.energy_by_state_j.{label}", 1e-3, Shown.NUMBER)
     for label in ("prefill", "decode", "mixed", "switching", "idle")
 )
 
@@ -205,10 +220,43 @@ def _row(document: Document, label: str, path: str, scale: float, shown: Shown) 
     return Row(label, path, value_at(baseline, path), value_at(state, path), scale, shown)
 
 
+def _clocks(document: Document) -> tuple[_Spec, ...]:
+    return tuple(
+        (
+            f"{phase} clock{' of ' + group['name'] if group['name'] else ''}, MHz",
+            f"groups.{index}.clocks.{phase}.held_mhz",
+            *(1.0, Shown.COUNT),
+        )
+        for index, group in enumerate(both(document)[1]["groups"])
+        for phase in ("prefill", "decode")
+    )
+
+
 def _objectives(document: Document) -> tuple[_Spec, ...]:
     met = both(document)[1]["metrics"]["slo_attainment"] or {}
     names = {key: f"within {key.upper()} limit" for key in met} | {"all": "within all limits"}
     return tuple((names[key], f"metrics.slo_attainment.{key}", 1.0, Shown.SHARE) for key in met)
+
+
+def _site(document: Document) -> tuple[_Spec, ...]:
+    """Return what the site's energy costs and emits, as far as anybody said."""
+    bill = both(document)[1]["bill"]
+    if bill is None:
+        return ()
+    named = {
+        "site_energy_kwh": "energy of the site, kWh",
+        "energy_cost": f"energy, {bill['currency']}",
+        "hardware_cost": f"hardware, {bill['currency']}",
+        "carbon_cost": f"carbon, {bill['currency']}",
+        "cost": f"cost, {bill['currency']}",
+        "carbon_kg": "operational carbon, kg CO2e",
+        "embodied_kg": "embodied carbon, kg CO2e",
+    }
+    return tuple(
+        (label, f"bill.{key}", 1.0, Shown.NUMBER)
+        for key, label in named.items()
+        if bill[key] is not None
+    )
 
 
 def _against(row: Row) -> str:

@@ -9,17 +9,18 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from simulate.explore.answer import Answer
-from simulate.explore.figures import both, cards, headline, sections
+from simulate.explore.figures import below_measured, both, cards, headline, sections
 
 
 def answer_html(answer: Answer) -> str:
     """Return what is read first of ``answer``, which has a document."""
     assert answer.document is not None
+    alerts = (answer.saturated, below_measured(answer.document))
     return _render(
         "answer",
         headline=headline(answer.document),
+        alerts=[alert for alert in alerts if alert is not None],
         cards=cards(answer.document),
-        saturated=answer.saturated,
     )
 
 

@@ -22,7 +22,7 @@ from simulate.explore.markup import (
     warnings_html,
 )
 from simulate.explore.plots import LATENCIES, Plane, PowerOverTime
-from simulate.explore.state import words_of
+from simulate.explore.state import State
 
 TRAIL = 40
 """How many former states are shown."""
@@ -37,7 +37,7 @@ class Page:
         """Build the page of ``document`` and ask for the state that it begins with."""
         self._desk, self._document = desk, document
         self._asker = Asker(desk)
-        self._trail: list[Answer] = [desk.first]
+        self._trail: list[tuple[State, Answer]] = []
         sheet = InlineStyleSheet(css=style("widgets"))
         self._controls = Controls(desk.choices, desk.begin, desk.clocks_of, sheet)
         self._plane, self._power = Plane(), PowerOverTime()
@@ -59,6 +59,8 @@ class Page:
         self._copy = Button(name="copy", html_id="copy", label="Copy", stylesheets=[sheet])
         self._copy.js_on_click(CustomJS(args={"line": self._line}, code=COPY))
         self._copy.on_click(lambda: self._copy.update(label="Copied"))
+        self._back = Button(name="back", html_id="back", label="Back", stylesheets=[sheet])
+        self._back.on_click(self._return)
         self._against = Select(
             name="against",
             html_id="against",
@@ -70,7 +72,14 @@ class Page:
         self._against.on_change("value", lambda _name, _old, _new: self._show_plane())
         self._controls.on_move(self._ask)
         roots: tuple[Model, ...] = (
-            *(self._status, self._answer, *self._controls.widgets, self._line, self._copy),
+            *(
+                self._status,
+                self._answer,
+                *self._controls.widgets,
+                self._line,
+                self._copy,
+                self._back,
+            ),
             *(self._against, self._plane.plot, self._power.plot, self._figures, self._warnings),
         )
         for root in roots:
@@ -79,32 +88,40 @@ class Page:
         document.template = page_template()
         document.template_variables.update(question=desk.question, style=style("page"))
         document.on_session_destroyed(lambda _context: self._asker.give_up())
-        self._show(desk.first)
+        self._show(desk.begin, desk.first)
 
     def _ask(self) -> None:
         self._status.text = status_html("status", "replaying ...")
-        words = words_of(self._controls.state, self._desk.started)
 
-        def tell(answer: Answer) -> None:
-            self._document.add_next_tick_callback(partial(self._show, answer))
+        def tell(state: State, answer: Answer) -> None:
+            self._document.add_next_tick_callback(partial(self._show, state, answer))
 
-        self._asker.ask(words, tell)
+        self._asker.ask(self._controls.state, self._controls.counts_itself, tell)
 
-    def _show(self, answer: Answer) -> None:
+    def _return(self) -> None:
+        """Go back to the last state of the trail that is not shown."""
+        if self._trail and self._trail[-1][0] == self._controls.state:
+            self._trail.pop()
+        if self._trail:
+            self._controls.go(self._trail[-1][0])
+            self._ask()
+
+    def _show(self, state: State, answer: Answer) -> None:
         self._line.text = answer.line
         self._copy.label = "Copy"
         if answer.document is None:
             self._status.text = status_html("error", answer.error or "")
             return
-        _, state = both(answer.document)
-        held_mhz = {phase: state["clocks"][phase.value]["held_mhz"] for phase in Phase}
-        self._controls.follow(held_mhz, answer.document["replicas"])
+        _, part = both(answer.document)
+        held_mhz = {phase: part["clocks"][phase.value]["held_mhz"] for phase in Phase}
+        self._controls.follow(held_mhz, answer.document["replicas"], state.limit)
         self._status.text = status_html("status", self._replayed(answer), answer)
         self._answer.text = answer_html(answer)
         self._figures.text = figures_html(answer)
         self._warnings.text = warnings_html(answer)
-        self._trail = [each for each in self._trail if each.line != answer.line]
-        self._trail = [*self._trail[-TRAIL:], answer]
+        self._trail = [each for each in self._trail if each[0] != state]
+        self._trail = [*self._trail[-TRAIL:], (state, answer)]
+        self._back.disabled = len(self._trail) < 2
         self._show_plane()
         self._power.show(answer)
 
@@ -112,7 +129,7 @@ class Page:
         latency = self._against.value
         _, _, limit = LATENCIES[latency]
         limit_s = None if limit is None else getattr(self._controls.state, limit)
-        self._plane.show(self._trail, latency, limit_s)
+        self._plane.show([answer for _, answer in self._trail], latency, limit_s)
 
     def _replayed(self, answer: Answer) -> str:
         assert answer.document is not None

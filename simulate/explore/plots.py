@@ -144,7 +144,7 @@ def _figure(name: str, described: str) -> figure:
         active_scroll=None,
         toolbar_location="below",
         html_id=name,
-        html_attributes={"role": "img", "aria-label": described},
+        html_attributes={"role": "figure", "aria-label": described},
     )
     plot.toolbar.logo = None
     plot.background_fill_alpha = plot.border_fill_alpha = 0

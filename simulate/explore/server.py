@@ -1,14 +1,15 @@
 """The server of the page: on this machine alone, until Ctrl-C.
 
-In: a desk, a port. Out: an address; pages are served from it with everything that they need.
+In: words, a port. Out: an address; pages are served from it with everything that they need.
 """
 
 import logging
 import os
+import re
 import socket
 import webbrowser
 from collections.abc import Callable
-from functools import partial
+from contextlib import closing
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -17,23 +18,31 @@ from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
+from tornado.routing import HostMatches, Rule, RuleRouter
 
 from phasewatt.errors import BadOption
 from simulate.explore.desk import Desk
 from simulate.explore.page import Page
+from simulate.words import Words
 
 HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
 
 
-def serve(desk: Desk, port: int, say: Callable[[str], None], browse: bool) -> None:
-    """Serve pages of ``desk`` on ``port``, 0 for any that is free, until the user interrupts.
+def serve(words: Words, port: int, say: Callable[[str], None], browse: bool) -> None:
+    """Serve pages that begin with ``words`` on ``port``, 0 for any, until the user interrupts.
 
     ``say`` is told the address once it answers; ``browse`` opens it in the user's browser.
 
     Raises:
         BadOption: the port cannot be had.
+        UserError: see :class:`simulate.explore.desk.Desk`.
     """
-    bound = _bound(port)
+    with closing(_bound(port)) as bound:
+        _serve(Desk(words), bound, say, browse)
+
+
+def _serve(desk: Desk, bound: socket.socket, say: Callable[[str], None], browse: bool) -> None:
     port = bound.getsockname()[1]
     loop = IOLoop()
     server = BaseServer(loop, *_applications(desk, bound, port))
@@ -41,7 +50,8 @@ def serve(desk: Desk, port: int, say: Callable[[str], None], browse: bool) -> No
     address = f"http://{HOST}:{port}/"
     say(address)
     if browse:
-        loop.add_callback(partial(webbrowser.open, address))
+        # A browser of the terminal would hold up the pages that it waits for.
+        loop.run_in_executor(None, webbrowser.open, address)
     try:
         loop.start()
     except KeyboardInterrupt:
@@ -69,10 +79,12 @@ def _applications(desk: Desk, bound: socket.socket, port: int) -> tuple[BokehTor
     tornado = BokehTornado(
         {"/": Application(FunctionHandler(build))},
         # Another site's page in the same browser must not be able to ask.
-        extra_websocket_origins=[f"{HOST}:{port}", f"localhost:{port}"],
+        extra_websocket_origins=[f"{name}:{port}" for name in NAMES],
     )
     # Bokeh would tell whoever was refused how to be let in.
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
-    http = HTTPServer(tornado)
+    # Another site's name may be made to lead here, too.
+    here = HostMatches("|".join(map(re.escape, NAMES)))
+    http = HTTPServer(RuleRouter([Rule(here, tornado)]))
     http.add_socket(bound)
     return tornado, http

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 import traces
-from model.calibration import Calibration, digest
+from model.calibration import Calibration
 from model.calibration import load as load_calibration
 from phasewatt.errors import BadOption, UserError
 from simulate.inputs import loaded_trace
@@ -163,7 +163,7 @@ def prepare_sweep(
             told_traces.append(_of_trace(trace, of_traces[name]))
         if named not in of_calibrations:
             calibration = load_calibration(named)
-            of_calibrations[named] = digest(calibration)
+            of_calibrations[named] = calibration.digest
             told_calibrations[named] = _of_calibration(calibration, of_calibrations[named])
         sized_for = plan.policies if words["replicas"] == "auto" else ()
         files = {file: of_file(file) for file in files_of(words, sized_for)}

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import traces
-from model.calibration import Calibration, digest
+from model.calibration import Calibration
 from model.calibration import load as load_calibration
 from phasewatt import __version__
 from phasewatt.errors import UserError
@@ -129,7 +129,7 @@ def _loaded_calibration(name: str, _wanted: str) -> tuple[Calibration, str]:
         loaded = load_calibration(name)
     except UserError as error:
         raise Elsewhere(f"a worker cannot read what this sweep has read: {error}") from error
-    return loaded, digest(loaded)
+    return loaded, loaded.digest
 
 
 @lru_cache(_KEPT)

@@ -13,20 +13,21 @@ from calibrate.check import Clock, check, check_held_out, goals, mape
 from calibrate.cli import main
 from calibrate.fit import fit_study
 from calibrate.log import read_log
-from calibrate.readings import clock_readings, repeats
+from calibrate.readings import clock_readings, repeats, responses
 from calibrate.refit import held_out, refitted
-from calibrate.study import study_of_logs
+from calibrate.study import study_of, study_of_logs
 from model.calibration import load
 from phasewatt.errors import BadCalibration
 
 SHIPPED = Path(__file__).parents[2] / "model" / "shipped"
 OTHERS = Path(__file__).parent / "h100"
+CAMPAIGNS = {
+    "h100": "observe observe2 steer 3b repeat1 repeat2 eager2 eager-steer",
+    "h200": "observe 1b steer eager 14b steer2 observe2 eager2 eager-steer",
+}
 LOGS = {
-    gpu: [SHIPPED / "logs" / f"{gpu}-{name}.jsonl.gz" for name in names]
-    for gpu, names in {
-        "h100": ("observe", "observe2", "steer"),
-        "h200": ("observe", "1b", "steer", "eager"),
-    }.items()
+    gpu: [SHIPPED / "logs" / f"{gpu}-{name}.jsonl.gz" for name in names.split()]
+    for gpu, names in CAMPAIGNS.items()
 }
 MODELS = ("llama-3.2-1b", "llama-3.1-8b")
 
@@ -129,26 +130,28 @@ def test_curves_of_the_clock_alone_cannot_leave_steps_out(twin):
 
 @pytest.mark.parametrize("gpu", ["h100", "h200"])
 def test_shipped_calibrations_reach_these_goals(shipped, gpu):
-    """Those that they miss stand in docs/accuracy.md."""
-    reached = {(goal.engine, goal.what): goal for goal in goals(check_held_out(*shipped[gpu]))}
+    """Those that they miss stand in docs/accuracy.md: a host's pace is told by wide intervals."""
+    found = check_held_out(*shipped[gpu])
+    reached = goals(found)
     assert len(reached) == 6
-    for what in ("time", "power", "energy of capped prefill"):
-        assert reached["cuda-graph", what].met
-    assert reached["cuda-graph", "time of capped prefill"].found < 0.045
-    assert reached["eager", "time"].found < 0.1
+    assert all(goal.met for goal in reached if goal.engine == "cuda-graph")
+    hosted = found.rows(found.engine == "eager")
+    assert hosted.time_inside.mean() > 0.9
+    assert hosted.power_inside[np.isfinite(hosted.power)].mean() > 0.8
 
 
-def test_a_fit_of_the_shipped_logs_is_what_is_shipped(shipped):
-    """To rounding: solvers end in other last digits on other processors."""
-    calibration, study = shipped["h200"]
-    again = {(c.model, c.engine, c.phase): c for c in fit_study(study).curves}
+@pytest.mark.parametrize("gpu", ["h100", "h200"])
+def test_what_is_shipped_solves_the_shipped_logs(shipped, gpu):
+    """Nearly: solved from where it is, outliers weigh a little differently (make calibrations)."""
+    calibration, study = shipped[gpu]
+    again = {(c.model, c.engine, c.phase): c for c in refitted(calibration, study).curves}
     assert len(again) == len(calibration.curves)
     for curves in calibration.curves:
         other = again[curves.model, curves.engine, curves.phase]
         work, clocks = curves.points.work(curves.phase), np.array(curves.points.sm_mhz)
         for name in ("time_s", "power_w"):
             here, there = (getattr(c, name)(work, clocks) for c in (curves, other))
-            np.testing.assert_allclose(here, there, rtol=1e-6)
+            np.testing.assert_allclose(here, there, rtol=0.02)
 
 
 def test_another_h100_is_predicted(shipped):
@@ -189,6 +192,65 @@ def test_a_step_read_twice_differs_by_what_was_changed():
     }
 
 
+def test_times_answer_to_the_clock_within_kinds_of_step():
+    """Levels of kinds and of machines differ by tenths; the clock's own effect is -0.3."""
+    log = read_log(LOGS["h200"][2])
+    record = next(r for r in log.measured if r.cell.gemm_ratio > 0)
+
+    def read_at(mhz, level, batch):
+        found = record.measurement
+        time_s = replace(found.time_s, value=level * (mhz / 1980) ** -0.3)
+        cell = replace(record.cell, point=replace(record.cell.point, batch=batch))
+        return replace(record, cell=cell, measurement=replace(found, sm_mhz=mhz, time_s=time_s))
+
+    here = tuple(read_at(mhz, 0.01, 1) for mhz in (1500.0, 1700.0, 1900.0))
+    there = tuple(read_at(mhz, 0.013, 1) for mhz in (1600.0, 1980.0))
+    lone = (read_at(1500.0, 0.02, 8), read_at(1900.0, 0.02, 8))
+    other = replace(log.header, gpu=replace(log.header.gpu, uuid="GPU-other"))
+    logs = [replace(log, records=here + lone), replace(log, records=there, header=other)]
+    (one,) = responses(logs)
+    assert (one.batch, one.kinds, one.points) == (1, 2, 5)
+    assert (one.low_mhz, one.high_mhz) == pytest.approx((1500, 1980))
+    assert one.slope == pytest.approx(-0.3)
+    assert one.half_width == pytest.approx(0, abs=1e-6)
+
+
+def test_a_gemm_of_another_machine_says_nothing_of_a_step():
+    """Each machine's mixtures are balanced by themselves, whatever is drawn elsewhere."""
+    log = read_log(LOGS["h100"][2])
+    alone = study_of(log).measurements.power_w
+    elsewhere = replace(
+        log,
+        header=replace(log.header, gpu=replace(log.header.gpu, uuid="GPU-other")),
+        records=tuple(
+            replace(record, measurement=scaled(record.measurement, 1.1))
+            if record in log.measured
+            else record
+            for record in log.records
+        ),
+    )
+    joined = study_of(log, elsewhere).measurements.power_w
+    told = np.isfinite(alone)
+    assert told.sum() > 15
+    assert np.array_equal(np.isfinite(joined[: alone.size]), told)
+    np.testing.assert_allclose(joined[: alone.size][told], alone[told], rtol=0.01)
+    np.testing.assert_allclose(joined[alone.size :][told], 1.1 * alone[told], rtol=0.01)
+
+
+def scaled(measurement, factor):
+    power_w = measurement.power_w
+    return replace(measurement, power_w=replace(power_w, value=factor * power_w.value))
+
+
+def test_steps_that_a_host_launches_tell_no_power_beside_gemms():
+    hosted = study_of_logs(LOGS["h200"][-1:]).measurements
+    assert np.array_equal(np.isfinite(hosted.power_w), hosted.stock)
+    both = study_of_logs([LOGS["h200"][5], LOGS["h200"][-1]]).measurements
+    captured = study_of_logs(LOGS["h200"][5:6]).measurements
+    mine = both.engine == "cuda-graph"
+    np.testing.assert_allclose(both.power_w[mine], captured.power_w, rtol=0.02)
+
+
 def run(*words):
     return CliRunner().invoke(main, ["check", *map(str, words)])
 
@@ -202,7 +264,7 @@ def test_the_command_prints_what_it_computes(shipped):
     assert len(json.loads(run("h200-sxm", *paths, "--hold-out", "--json").output)["goals"]) == 6
     assert (
         "no untouched step was measured more than once"
-        in run("h200-sxm", *paths, "--readings").output
+        in run("h200-sxm", paths[0], "--readings").output
     )
     shown = run("h100-sxm", OTHERS / "steer-decode.jsonl", "-v").output
     assert "! extrapolated: " in shown

@@ -155,7 +155,7 @@ def test_show_tells_regimes_and_bounds(tmp_path):
     assert "llama-3.2-1b cuda-graph prefill    128  1-32 launch-bound, from " in shown
     assert "left out: decode of llama-3.2-1b in eager, 1 point" in shown
     of_shipped = runner.invoke(main, ["show", "h100-sxm"], env={"COLUMNS": "100"}).output
-    assert "overlap                 12         on its bound" in of_shipped
+    assert "compute_clock_share     1          on its bound" in of_shipped
     assert max(map(len, shown.splitlines())) <= 100
 
 

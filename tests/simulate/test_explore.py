@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from simulate.explore.answer import Answers, Overtaken
 from simulate.explore.controls import BY_HAND, NO_LIMIT, Controls
 from simulate.explore.desk import Asker, Desk
 from simulate.explore.figures import both, headline, sections, value_at
-from simulate.explore.markup import figures_html, status_html, warnings_html
+from simulate.explore.markup import answer_html, figures_html, status_html, warnings_html
 from simulate.explore.page import Page
 from simulate.explore.state import Hand, State, state_of, words_of
 from simulate.words import command_line, default_words, inputs_of_words, worded
@@ -156,6 +157,19 @@ def test_every_figure_is_the_one_of_the_summary(started, answers):
     assert f"phase-aware saves {saving:.1%} energy against max-frequency" in headline(document)
 
 
+def test_what_the_site_costs_is_shown_where_anybody_said_a_price(started, answers):
+    words = words_of(state_of(started), worded(started, {"price": "0.2", "carbon": "400"}))
+    document = answers.of(words).document
+    (site,) = [section for section in sections(document) if section.title == "Site"]
+    shown = {row.path: row.state for row in site.rows}
+    bill = both(document)[1]["bill"]
+    assert shown["bill.cost"] == bill["cost"] > 0
+    assert shown["bill.carbon_kg"] == bill["carbon_kg"] > 0
+    assert "bill.hardware_cost" not in shown
+    without = answers.of(words_of(state_of(started), started)).document
+    assert "Site" not in {section.title for section in sections(without)}
+
+
 def test_the_baseline_is_replayed_once_for_all_policies(started, answers, monkeypatch):
     replayed = []
 
@@ -188,7 +202,7 @@ def test_of_many_questions_only_the_newest_is_told(desk):
     asker = Asker(desk)
     for mhz in (1000.0, 1250.0, 1500.0):
         state = State(**{**vars(desk.begin), "policy": Hand(mhz, mhz)})
-        asker.ask(words_of(state, desk.started), lambda a: (told.append(a), done.set()))
+        asker.ask(state, False, lambda _state, answer: (told.append(answer), done.set()))
     busy.set()
     assert done.wait(PATIENCE_S)
     assert [answer.document["policies"][1]["policy"] for answer in told] == [
@@ -210,9 +224,7 @@ def test_a_bug_is_told_to_the_page_and_shown_on_the_terminal(desk, monkeypatch, 
 
     told, done = [], threading.Event()
     monkeypatch.setattr(desk.answers, "of", broken)
-    Asker(desk).ask(
-        words_of(desk.begin, desk.started), lambda answer: (told.append(answer), done.set())
-    )
+    Asker(desk).ask(desk.begin, False, lambda _state, answer: (told.append(answer), done.set()))
     assert done.wait(PATIENCE_S)
     assert told[0].document is None
     assert "bug" in told[0].error
@@ -236,7 +248,7 @@ def test_power_over_time_adds_up_to_the_energy(started, answers):
 
 
 def test_moving_a_clock_sets_both_by_hand(controls):
-    controls.follow({Phase.PREFILL: 1250.0, Phase.DECODE: 1100.0}, 2)
+    controls.follow({Phase.PREFILL: 1250.0, Phase.DECODE: 1100.0}, 2, 40)
     assert controls.clock[Phase.DECODE].value == 1000.0
     assert controls.state.policy == "phase-aware"
     moved = []
@@ -266,6 +278,22 @@ def test_every_control_says_something(controls):
     assert controls.state.ttft_s is None
 
 
+def test_every_state_can_be_gone_to(desk, controls):
+    there = State(
+        *(Hand(1250.0, 2000.0), "", "huge", None, "static:4", 0.5, None, 0.3, 0.02, None),
+    )
+    controls.go(there)
+    assert controls.state == there
+    shown = (controls.policy.value, controls.model.value, controls.batching.value)
+    assert shown == (BY_HAND, "huge", "static:4")
+    assert (controls.load.value, controls.ttft.value, controls.tpot.value) == ("0.5", "0.3", "20")
+    assert [slider.value for slider in controls.clock.values()] == [1250, 2000]
+    assert (controls.requests.value, controls.fewest.active) == ("120", [0])
+    controls.go(desk.begin)
+    assert (controls.policy.value, controls.ttft.value) == ("phase-aware", NO_LIMIT)
+    assert (controls.replicas.value, controls.fewest.active) == (2, [])
+
+
 def test_a_page_shows_what_its_desk_answers(desk):
     document = Document()
     Page(desk, document)
@@ -290,6 +318,10 @@ def test_clocks_below_the_measured_ones_are_offered_only_where_asked_for(started
     slider = below.clock[Phase.PREFILL]
     assert slider.start == 750
     assert "measured from 1,000, transferred below" in slider.title
+    slider.value = 750.0
+    low = wide.answers.of(words_of(below.state, wide.started))
+    assert "Transferred, not measured: prefill at 750 MHz (measured from 1,000)" in answer_html(low)
+    assert "Transferred" not in answer_html(wide.first)
 
 
 def test_what_files_say_is_no_html(started, answers):
@@ -305,11 +337,57 @@ def test_what_files_say_is_no_html(started, answers):
         assert "&lt;script" in html
 
 
-def test_a_trace_without_a_limit_is_replayed_as_far_as_an_answer_stays_quick(started):
+@pytest.fixture
+def paced(monkeypatch):
+    """Answers that take 1 us a request, or 4 ms with ``--batching static:4``, whatever the day."""
+
+    def of(answers, words, is_overtaken=lambda: False):
+        answer = really(answers, words, is_overtaken)
+        each_s = 4e-3 if words["batching"] == "static:4" else 1e-6
+        return replace(answer, took_s=0.01 + each_s * (words["limit"] or 1000))
+
+    really = Answers.of
+    monkeypatch.setattr(Answers, "of", of)
+
+
+def test_a_trace_without_a_limit_is_replayed_as_far_as_an_answer_stays_quick(started, paced):
     opened = Desk({**started, "limit": None})
     opened.close()
     assert opened.begin.limit is None
     assert opened.choices.requests == (100, 120)
+
+
+def test_a_slower_engine_replays_fewer_unless_somebody_said_how_many(started, paced):
+    trace = "synthetic:poisson,rate=0.2,n=1000,prompt=512,output=4"
+    opened = Desk({**started, "trace": trace, "limit": None})
+    controls = Controls(opened.choices, opened.begin, opened.clocks_of, InlineStyleSheet(css=""))
+    assert controls.requests.value == "1,000"
+    controls.batching.value = "static:4"
+    assert controls.counts_itself
+    told, done = [], threading.Event()
+
+    def tell(state, _answer):
+        told.append(state.limit)
+        done.set()
+
+    Asker(opened).ask(controls.state, controls.counts_itself, tell)
+    assert done.wait(PATIENCE_S)
+    controls.follow({Phase.PREFILL: 1250.0, Phase.DECODE: 1250.0}, 2, told[0])
+    assert controls.requests.value == "100"
+    assert controls.state.limit == 100
+    controls.requests.value = "200"
+    assert not controls.counts_itself
+    opened.close()
+
+
+def test_a_state_that_cannot_be_replayed_does_not_tell_how_many_are_answered_in_time(
+    started, paced
+):
+    opened = Desk({**started, "limit": None})
+    refused = replace(opened.begin, batching="static:1", policy="power-cap:10", limit=None)
+    assert opened.in_time(refused).limit == 100
+    assert opened.in_time(replace(refused, policy="min-edp")).limit is None
+    opened.close()
 
 
 def test_who_starts_with_a_mistake_is_told_in_one_line(started):
@@ -362,6 +440,7 @@ def test_the_server_answers_this_machine_alone_and_ends_with_ctrl_c(serving):
     assert '<html lang="en"' in page
     assert not re.findall(r'(?:src|href)="(?:https?:)?//(?!127\.0\.0\.1)', page)
     assert answered(port, "/ws", Origin="http://evil.example") == 403
+    assert answered(port, "/", Host=f"evil.example:{port}", Origin="http://evil.example") == 404
     assert answered(port, "/static/../../../../etc/passwd") in (400, 403, 404)
     assert listening(port) == ["0100007F"]
     taken = CliRunner().invoke(
