@@ -168,7 +168,7 @@ _Z_95 = 1.96
 def _clearly_above(curves: Load, work: Work, sm_mhz: float, power_w: Array, limit_w: float) -> bool:
     """Whether any power is above the limit by more than its 95% interval."""
     reach = _Z_95 * curves.power_relative_sd(work, sm_mhz)
-    return bool(np.any(power_w > limit_w * np.exp(reach)))
+    return bool(np.any(np.log(power_w / limit_w) > reach))
 
 
 def _clock_at_power(curves: Load, work: Work, limit_w: float, low: float, high: Array) -> Array:

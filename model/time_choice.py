@@ -43,7 +43,8 @@ def device_rates(solution: Solution) -> dict[str, tuple[float, float]]:
     """Return what a solution of time tells of the GPU itself, for engines whose host hides it.
 
     Both engines multiply by the same weights: bytes are told by decode, operations by prefill,
-    where the engine has both. Attention and the KV cache are the engine's own.
+    where the engine has both, and so is how much of their time goes by the clock. Attention and
+    the KV cache are the engine's own.
     """
     names = solution.structure.form.names
     found: dict[str, tuple[float, float]] = {}
@@ -53,12 +54,20 @@ def device_rates(solution: Solution) -> dict[str, tuple[float, float]]:
             rate = values.get(name, values.get(_FALLBACKS.get(name, name)))
             if rate is not None:
                 found[name] = rate, _ALIKE * rate
+        for name in _DEVICE_SHARES[one.phase]:
+            if name in values:
+                found[name] = values[name], _SHARES_ALIKE
     return found
 
 
 _DEVICE_RATES = {
     Phase.DECODE: ("memory_bytes_per_s", "weight_bytes_per_s"),
     Phase.PREFILL: ("flops_per_s", "gemm_flops_per_s", "activation_bytes_per_s"),
+}
+
+_DEVICE_SHARES = {
+    Phase.DECODE: ("memory_clock_share",),
+    Phase.PREFILL: ("compute_clock_share", "activation_clock_share"),
 }
 
 _FALLBACKS = {
@@ -70,6 +79,9 @@ _FALLBACKS = {
 
 _ALIKE = 0.2
 """Relative standard deviation of one engine's rates about another's on the same GPU (assumed)."""
+
+_SHARES_ALIKE = 0.1
+"""Standard deviation of one engine's clock shares about another's on the same GPU (assumed)."""
 
 
 def _by_streams(rows: Rows, reference_mhz: float, streams: bool) -> Field:

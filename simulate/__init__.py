@@ -7,6 +7,7 @@ of ``simulate`` is a thin shell over one of these functions.
 from simulate.compare import Comparison, compare
 from simulate.document import summary
 from simulate.metrics import Slo
+from simulate.plan.planning import Plan, plan
 from simulate.results import write_report, write_results
 from simulate.scenario import Scenario
 from simulate.scenario_check import CheckedScenario, check_scenario_file
@@ -20,6 +21,7 @@ __all__ = [
     "Axis",
     "CheckedScenario",
     "Comparison",
+    "Plan",
     "Scenario",
     "Slo",
     "Sweep",
@@ -30,6 +32,7 @@ __all__ = [
     "default_words",
     "inputs_of_words",
     "parse_axes",
+    "plan",
     "read_scenario_file",
     "scenario_text",
     "summary",

@@ -16,6 +16,7 @@ from simulate.options import OUTPUT, REPLAY, epilog, options
 from simulate.topics import ByTopic
 
 COMMANDS = {
+    "plan": "Find the cheapest fleet that keeps latencies.",
     "sweep": "Replay a trace at every setting of some options, on all cores or a cluster.",
     "explore": "Move clocks, load and fleet on a local page, and see what they cost.",
     "scenario": "Write or check a file that says what a command line says.",

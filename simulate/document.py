@@ -80,7 +80,7 @@ def summary(comparison: Comparison) -> dict[str, Any]:
             )
         ],
         "baseline": comparison.results[0].outcome.policy,
-        "costs": grounds_document(comparison),
+        "costs": grounds_document(scenario.costs, [group.kit for group in comparison.groups]),
         "policies": [_policy(result) for result in comparison.results],
         "warnings": list(comparison.warnings),
     }

@@ -301,4 +301,5 @@ def _footnotes(comparison: Comparison) -> list[str]:
                 f"{curves.time.errors.clocks} clocks"
             )
     lines.append(f"Trace: {source.kind}; {source.description}")
-    return lines + bill_notes(comparison)
+    kits = [group.kit for group in comparison.groups]
+    return lines + bill_notes(comparison.scenario.costs, kits)

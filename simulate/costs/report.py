@@ -3,13 +3,15 @@
 In: the results of a comparison. Out: rows of its table, lines below it, one document per policy.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from model.provenance import Origin
 from simulate.compare import Comparison, PolicyResult
 from simulate.costs.bill import Bill
+from simulate.costs.costs import Costs
+from simulate.costs.hardware import Kit
 from simulate.number import number
 
 Row = tuple[str, Callable[[PolicyResult], str]]
@@ -57,11 +59,8 @@ class Ground:
     origin: Origin
 
 
-def grounds_of(comparison: Comparison) -> list[Ground]:
-    """Return what bills rest on; nothing without costs."""
-    costs = comparison.scenario.costs
-    if costs is None:
-        return []
+def grounds_of(costs: Costs, kits: Sequence[Kit]) -> list[Ground]:
+    """Return what bills of ``kits`` rest on."""
     hardware, currency = costs.hardware, costs.currency
     values = {
         "PUE": f"{costs.pue:g}",
@@ -72,28 +71,27 @@ def grounds_of(comparison: Comparison) -> list[Ground]:
         "embodied carbon": f"{_by_calibration(hardware.embodied_kg)} kg CO2e per GPU",
         "years of use": f"{hardware.years:g}",
     }
-    hosts = dict.fromkeys(costs.host_of(group.kit) for group in comparison.groups)
     return [Ground(name, values[name], origin) for name, origin in costs.origins.items()] + [
         Ground(
             "host power",
             f"{host.idle_w:.0f} W idle, {host.active_w:.0f} W active, for {host.gpus} GPUs",
             host.origin,
         )
-        for host in hosts
+        for host in dict.fromkeys(map(costs.host_of, kits))
     ]
 
 
-def bill_notes(comparison: Comparison) -> list[str]:
-    """Return what bills rest on, a line each."""
+def bill_notes(costs: Costs | None, kits: Sequence[Kit]) -> list[str]:
+    """Return what bills of ``kits`` rest on, a line each; nothing without costs."""
     return [
         f"{each.figure[0].upper()}{each.figure[1:]} of {each.value}: {each.origin.kind}; "
         f"{each.origin.source}"
-        for each in grounds_of(comparison)
+        for each in ([] if costs is None else grounds_of(costs, kits))
     ]
 
 
-def grounds_document(comparison: Comparison) -> list[dict[str, str]]:
-    """Return what bills rest on as plain values."""
+def grounds_document(costs: Costs | None, kits: Sequence[Kit]) -> list[dict[str, str]]:
+    """Return what bills of ``kits`` rest on as plain values; nothing without costs."""
     return [
         {
             "figure": each.figure,
@@ -101,7 +99,7 @@ def grounds_document(comparison: Comparison) -> list[dict[str, str]]:
             "kind": each.origin.kind.value,
             "source": each.origin.source,
         }
-        for each in grounds_of(comparison)
+        for each in ([] if costs is None else grounds_of(costs, kits))
     ]
 
 

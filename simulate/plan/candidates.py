@@ -1,0 +1,119 @@
+"""What a plan chooses among: every combination of the axes under every policy.
+
+In: words and axes. Out: candidates, each the words of a fleet whose size is yet to be found.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from phasewatt.errors import BadOption
+from simulate.batching import Disaggregated
+from simulate.inputs import scenario_of
+from simulate.sweep.axes import CLOCKS, POLICY, Axis
+from simulate.words import Words, worded
+from traces.recipe import PREFIX
+
+POLICIES = ("max-frequency", "phase-aware", "phase-aware-amortised", "min-edp", "feedback")
+"""The governors that are tried unless others are named."""
+
+STOCK = "max-frequency"
+
+BATCHING = ("none", "continuous")
+"""The ways of batching that are tried unless others are named."""
+
+_NOT_PLANNED = (*CLOCKS, "replicas", "rate-scale", "trace", "slo", "group")
+"""What is no axis of a plan: it finds sizes, policies name clocks, and all share the others."""
+
+_OF_OUTPUTS = {"by": (), "token_times": False, "warm_up": "0"}
+"""Options about what is told of a run, which a plan does not ask for."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kind of fleet.
+
+    Attributes:
+        items: its words, one policy among them, as items so that it can be a key.
+        policy: that policy.
+        setting: what tells it from others of the same policy, such as ``continuous``.
+        gpus: GPUs of one replica.
+        fixed: how many replicas it has; None: as many as it needs.
+    """
+
+    items: tuple[tuple[str, Any], ...]
+    policy: str
+    setting: str
+    gpus: int
+    fixed: int | None
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """The words of the fleet, without its size."""
+        return dict(self.items)
+
+    @property
+    def label(self) -> str:
+        """What a table calls it."""
+        return f"{self.setting} {self.policy}".strip()
+
+    def sized(self, replicas: int) -> dict[str, Any]:
+        """Return the words of the fleet of that size."""
+        if self.fixed is not None:
+            return self.words
+        return {**self.words, "replicas": str(replicas)}
+
+    def under(self, policy: str) -> "Candidate":
+        """Return the same kind of fleet under another policy."""
+        words = {**self.words, "policies": (policy,), "baseline": policy}
+        return Candidate(tuple(words.items()), policy, self.setting, self.gpus, self.fixed)
+
+    @property
+    def kind(self) -> "Candidate":
+        """The same kind of fleet under the policy that stands for all of them."""
+        return self.under(STOCK)
+
+    @property
+    def redraws(self) -> bool:
+        """Whether another seed draws another trace, rather than other places of its lengths."""
+        return str(self.words["trace"]).startswith(PREFIX)
+
+
+def candidates_of(words: Words, axes: Sequence[Axis] = ()) -> tuple[Candidate, ...]:
+    """Return a candidate for each combination of ``axes`` and each policy of ``words``.
+
+    Raises:
+        BadOption: an axis that is none of a plan, several groups, or options that contradict.
+    """
+    if words["groups"]:
+        raise BadOption("--group: a plan finds the size of a fleet of one kind; leave it out")
+    for axis in axes:
+        if axis.name in _NOT_PLANNED:
+            raise BadOption(f"--grid {axis.name}: cannot be an axis of a plan")
+    found: dict[tuple[tuple[str, Any], ...], Candidate] = {}
+    for changes, setting in _combinations(axes):
+        changed = {**worded(words, changes), **_OF_OUTPUTS}
+        for policy in changed["policies"]:
+            each = {**changed, "policies": (policy,), "baseline": policy, "draws": 0}
+            items = tuple(each.items())
+            scenario = scenario_of(each, (policy,))
+            fixed, batching = scenario.replicas, scenario.batching
+            if isinstance(batching, Disaggregated):
+                fixed = batching.prefill_replicas + batching.decode_replicas
+            candidate = Candidate(items, policy, setting, scenario.tensor_parallel, fixed)
+            found.setdefault(items, candidate)
+    return tuple(found.values())
+
+
+def _combinations(
+    axes: Sequence[Axis],
+) -> Iterator[tuple[dict[str, str | tuple[str, ...]], str]]:
+    """Yield what each combination changes, and how it is told from the others."""
+    for texts in product(*(axis.texts for axis in axes)):
+        told = [
+            text if isinstance(text, str) else " ".join(text)
+            for axis, text in zip(axes, texts, strict=True)
+            if axis.varies and axis.name != POLICY
+        ]
+        yield {axis.name: text for axis, text in zip(axes, texts, strict=True)}, " ".join(told)

@@ -1,0 +1,196 @@
+"""What becomes of the best choice where what was assumed turns out otherwise, and its headroom.
+
+In: a ranking, its question. Out: rows of what changes, and the load up to which goals are kept.
+Reckoned from the first draw: its latencies times what the plan's own bounds are above them.
+"""
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from simulate.costs import Costs
+from simulate.plan.candidates import STOCK
+from simulate.plan.goals import Goals, LatencyGoal
+from simulate.plan.looks import lowest_common_mhz
+from simulate.plan.ranking import Choice, Ranking
+from simulate.plan.runs import Run, RunTask
+from simulate.plan.search import Found, Question, screened
+from simulate.plan.workers import Workers
+
+MORE_LOAD = 1.2
+TIGHTER = 0.8
+DEARER = 2.0
+
+_FIRST_LOADS = (1.1, 1.2, 1.5)
+_MORE_LOADS = (2.0, 3.0, 4.0)
+_ROUNDS = 1
+"""Each puts three loads between the highest that is kept and the lowest that is not."""
+
+Asking = Generator[Sequence[RunTask], list[Run], Found]
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """One change, and the fleet that it asks for.
+
+    Attributes:
+        change: in words.
+        policy: the governor then.
+        replicas: how many are needed then; None where no number does.
+        value: what is to be least then; None where no fleet does.
+        against: its ratio to the plan's, as in the first draw.
+        note: what else must be known.
+    """
+
+    change: str
+    policy: str
+    replicas: int | None
+    value: float | None
+    against: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """The fleet keeps its goals at ``kept`` times the load, and breaks them at ``broken`` times.
+
+    ``broken`` is None where no load that was tried does; ``why`` names what breaks first.
+    """
+
+    kept: float
+    broken: float | None
+    why: str
+
+
+def what_ifs(
+    ranking: Ranking, question: Question, costs: Costs, running: Workers[RunTask, Run]
+) -> tuple[WhatIf, ...]:
+    """Return how the best choice changes with load, goals, prices and clocks."""
+    best = ranking.choices[0]
+    goals = _reckoned(best, question)
+    usual = replace(question, goals=goals)
+    most = None if goals.max_gpus is None else goals.max_gpus // best.candidate.gpus
+    low_mhz = lowest_common_mhz(best.candidate)
+    cases = [
+        (
+            f"load {MORE_LOAD - 1:+.0%}",
+            best.candidate,
+            replace(usual, load=question.load * MORE_LOAD),
+            best.replicas,
+            math.ceil(best.replicas * MORE_LOAD),
+        ),
+        (
+            f"latency limits {TIGHTER - 1:+.0%}",
+            best.candidate,
+            replace(usual, goals=goals.tightened(TIGHTER)),
+            best.replicas,
+            best.replicas,
+        ),
+    ]
+    if best.candidate.policy != STOCK:
+        stock = best.candidate.under(STOCK)
+        cases.append(("clocks left alone", stock, usual, 1, best.replicas))
+    if low_mhz is not None:
+        lowest = best.candidate.under(f"fixed:{low_mhz:g}")
+        words = f"lowest clock, {low_mhz:,.0f} MHz"
+        cases.append((words, lowest, usual, 1, best.replicas))
+    found = running.drive(
+        [screened(who, asked, low, likely, most) for _, who, asked, low, likely in cases]
+    )
+    rows = []
+    for (change, candidate, asked, _, _), outcome in zip(cases, found, strict=True):
+        same = [each for each in ranking.choices if each.candidate == candidate]
+        if same and asked is usual:
+            value = same[0].value
+            rows.append(
+                WhatIf(change, candidate.policy, same[0].replicas, value, value / best.value)
+            )
+        else:
+            rows.append(_row(change, outcome, asked, question, best))
+    return (*rows, *_dearer(ranking, question, costs))
+
+
+def headroom(best: Choice, question: Question, running: Workers[RunTask, Run]) -> Headroom:
+    """Return up to which load ``best`` keeps its goals; more load is taken never to mend them."""
+    usual = replace(question, goals=_reckoned(best, question))
+
+    def kept(run: Run) -> bool:
+        return usual.met(run) and usual.over_power(run) is None
+
+    low, high = 1.0, math.inf
+    broken: Run | None = None
+    for loads in (_FIRST_LOADS, _MORE_LOADS, *((),) * _ROUNDS):
+        if not loads:
+            if broken is None:
+                break
+            loads = tuple(low + (high - low) * part / 4 for part in (1, 2, 3))
+        elif broken is not None:
+            continue
+        tasks = [
+            replace(usual, load=question.load * load).task(best.candidate, best.replicas, 0)
+            for load in loads
+        ]
+        for load, run in zip(loads, running.results(tasks), strict=True):
+            if not kept(run):
+                high, broken = load, run
+                break
+            low = load
+    if broken is None:
+        return Headroom(low, None, "")
+    missed = [
+        goal.figure.label
+        for goal in usual.goals.latencies
+        if broken.latencies_s[goal.figure.name] > goal.limit_s
+    ]
+    return Headroom(low, high, " and ".join(missed) or "power")
+
+
+def _reckoned(best: Choice, question: Question) -> Goals:
+    """Return goals for the first draw alone: limits lowered as bounds are above its figures."""
+
+    def lowered(goal: LatencyGoal) -> LatencyGoal:
+        first_s, bound_s = (
+            best.runs[0].latencies_s[goal.figure.name],
+            best.bounds_s[goal.figure.name],
+        )
+        return replace(goal, limit_s=goal.limit_s * (first_s / bound_s if bound_s else 1.0))
+
+    return replace(question.goals, latencies=tuple(map(lowered, question.goals.latencies)))
+
+
+def _row(change: str, outcome: Found, asked: Question, question: Question, best: Choice) -> WhatIf:
+    """Return what ``outcome`` says of ``change``, by its ratio to the plan in the first draw."""
+    policy = outcome.candidate.policy
+    if outcome.failed is not None:
+        return WhatIf(change, policy, None, None, None, outcome.failed)
+    ratio = asked.value(outcome.runs) / question.value(best.runs[:1])
+    note = ""
+    if ratio < 1 and policy != best.candidate.policy:
+        note = f"less than the plan: try it with --policy {policy}"
+    return WhatIf(change, policy, outcome.replicas, ratio * best.value, ratio, note)
+
+
+def _dearer(ranking: Ranking, question: Question, costs: Costs) -> tuple[WhatIf, ...]:
+    """Return which choice is best where electricity costs twice as much; nothing is run again."""
+    if costs.price is None or "cost" not in dict(question.objective.weights):
+        return ()
+
+    def value(choice: Choice) -> float:
+        bills = [
+            replace(run.month, energy_cost=DEARER * (run.month.energy_cost or 0.0))
+            for run in choice.runs
+        ]
+        return math.fsum(map(question.objective.of, bills)) / len(bills)
+
+    then = min(ranking.choices, key=value)
+    same = then is ranking.choices[0]
+    return (
+        WhatIf(
+            f"price of electricity x {DEARER:g}",
+            then.candidate.policy,
+            then.replicas,
+            value(then),
+            value(then) / ranking.choices[0].value,
+            "" if same else f"then the best is {then.candidate.label}",
+        ),
+    )
