@@ -64,7 +64,7 @@ def _read(path: Path) -> pa.Table:
 def _lines(sweep: Document, table: pa.Table) -> Iterator[str]:
     for trace in sweep["traces"]:
         yield f"Trace {trace['name']}: {trace['kind']}; {trace['source']}."
-    for calibration in sweep["calibrations"]:
+    for calibration in sweep["calibrations"].values():
         provenance = calibration["provenance"]
         yield (
             f"Calibration {calibration['name']}, {calibration['gpu']}: {provenance['kind']}; "
@@ -121,22 +121,19 @@ def _plot(sweep: Document, table: pa.Table, name: str) -> Plot:
         f"Energy of the fleet in kWh against {words}, a point for each point of the sweep; those "
         "that no other beats in both are filled. Lower left is better.",
         plot,
-        _choices(sweep, [c for each in sweep["circumstances"] for c in each["front"]]),
+        _choices(sweep, sweep["front"]),
         tuple(keys),
     )
 
 
 def _tables(sweep: Document) -> Iterator[tuple[str, Table]]:
-    for each in sweep["circumstances"]:
-        at = ", ".join(
-            f"{axis.replace('_', ' ')} {_said(found)}" for axis, found in each["at"].items()
-        )
-        where = f" at {at}" if at else ""
-        yield f"What no other choice beats in both{where}", _choices(sweep, each["front"])
-        if each["marks"]:
-            yield f"What policies choose{where}", _choices(sweep, each["marks"])
-        if each["best"] is not None:
-            yield f"The least energy that meets its SLO{where}", _choices(sweep, [each["best"]])
+    for caption, choices in (
+        (f"The least energy that meets its SLO in {sweep['best_attains']:.0%}", sweep["best"]),
+        ("What policies choose", sweep["marks"]),
+        ("What no other choice beats in both", sweep["front"]),
+    ):
+        if choices:
+            yield caption, _choices(sweep, choices)
 
 
 def _choices(sweep: Document, choices: Sequence[Document]) -> Table:
