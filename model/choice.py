@@ -146,8 +146,8 @@ class Field:
             return
         self._attempted.add(key)
         solution = fit_structure(structure, self._rows, self._reference_mhz)
-        shown = solution.estimate.determined and _shows_floor(solution) and _shows_extras(solution)
-        if shown and not self._is_beaten(solution):
+        shown = _shows_floor(solution) and _shows_extras(solution) and _shows_split(solution)
+        if solution.estimate.determined and shown and not self._is_beaten(solution):
             self._tried.append((solution, holdout(solution)))
 
     def noise_is_reached(self) -> bool:
@@ -239,6 +239,26 @@ def _shows_extras(solution: Solution) -> bool:
             if not numbers.size or not np.all(told):
                 return False
     return True
+
+
+def _shows_split(solution: Solution) -> bool:
+    """Whether the rows tell what memory draws at any clock from what it draws by the clock.
+
+    Busy memory alone, seen at one clock, fits either: then all that is not the board's goes by the
+    clock, as in every public series of decode (its energy has its least below the highest clock).
+    """
+    estimate, names = solution.estimate, solution.structure.form.names
+    if _SPLIT[0] not in names:
+        return True
+    numbers = np.unique(solution.index[:, [names.index(name) for name in _SPLIT]])
+    sd = np.sqrt(np.diag(estimate.covariance)[numbers])
+    return bool(np.all(estimate.free[numbers] & (_SPLIT_TOLD * sd < estimate.theta[numbers])))
+
+
+_SPLIT = ("memory_static_w", "memory_dynamic_w")
+
+_SPLIT_TOLD = 2.0
+"""Both powers of memory are shown by coefficients of more than this many standard errors."""
 
 
 def _by_sharing(tried: Sequence[_Tried]) -> list[list[_Tried]]:

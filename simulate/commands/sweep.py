@@ -116,8 +116,14 @@ def command(
         missing, points = len(prepared.missing(store)), len(prepared.tasks)
         if output is not None or verbose:
             note(f"{missing:,} of {points:,} points to run")
-        with progress("sweeping", points) as advance:
-            swept = run_sweep(prepared, store, engine, latency, advance)
+        try:
+            with progress("sweeping", points) as advance:
+                swept = run_sweep(prepared, store, engine, latency, advance)
+        except BaseException:
+            kept = points - len(prepared.missing(store))
+            if output is not None:
+                note(f"{kept:,} of {points:,} points are kept in {output}/points")
+            raise
     if output is not None:
         with whole_directory(output) as directory:
             write_sweep(swept, directory)

@@ -31,6 +31,9 @@ _APART = {
 _COUNTED = ("replicas",)
 """Options that take a count or a word, so that ranges of them make sense too."""
 
+_WHOLE = ("autoscale", "group", "host-power", "slo")
+"""Options whose values hold commas more often than not: only ``;`` is between them."""
+
 _MOST_VALUES = 100_000
 _NUMBER = r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER}):({_NUMBER})(?::({_NUMBER}))?")
@@ -66,8 +69,9 @@ def parse_axes(grids: Sequence[str]) -> tuple[Axis, ...]:
     """Read what is written after each ``--grid``, in the order in which axes are first named.
 
     ``NAME=A,B,C`` lists values, ``NAME=A:B:STEP`` counts from A to B (STEP is 1 unless given) where
-    the option takes numbers, ``NAME=A;B`` lists values that hold commas (``A;`` is one), and ``&``
-    joins what an option that may be repeated takes at once. An axis named again gets more values;
+    the option takes numbers, ``NAME=A;B`` lists values that hold commas (``A;`` is one; values of
+    ``slo`` and its like are never parted at commas), and ``&`` joins what an option that may be
+    repeated takes at once. An axis named again gets more values;
     values named again do not count twice.
 
     Raises:
@@ -115,7 +119,7 @@ def clock_axis(name: str, written: str) -> Axis:
 
 def _texts(name: str, written: str) -> list[str]:
     """Return the values of a list, with ranges written out."""
-    separator = ";" if ";" in written else ","
+    separator = ";" if ";" in written or name in _WHOLE else ","
     parts = [part.strip() for part in written.split(separator)]
     if separator == ";" and not parts[-1]:
         parts.pop()

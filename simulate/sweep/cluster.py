@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from phasewatt.console import note
 from phasewatt.errors import BadOption, UserError
 from simulate.sweep.figures import refused
 from simulate.sweep.processes import GIVEN_UP, PointFailed
@@ -41,6 +42,8 @@ def run_on_cluster(tasks: Sequence[Task], address: str) -> Iterator[Row]:
     except (OSError, ValueError) as error:
         raise BadOption(f"--dask: no scheduler answers at {address!r}: {error}") from None
     with client:
+        if not client.scheduler_info()["workers"]:
+            note(f"{address} has no workers yet: points wait for them")
         suspects = []
         for task, row in _each(client, tasks, address):
             if row is None:

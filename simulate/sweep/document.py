@@ -10,16 +10,39 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from simulate.document import versions
+from simulate.sweep.figures import HELD, QUANTILES
 from simulate.sweep.front import ATTAINED, Choice
 from simulate.sweep.sweep import Sweep
 from simulate.words import spelt
 
 SWEEP_VERSION = 2
 
+_TOLD = (
+    "fleet_replicas",
+    *HELD.values(),
+    "energy_j",
+    "baseline_energy_j",
+    "saving",
+    "request_j",
+    "output_token_j",
+    *(f"{name}_{quantile}_s" for name in ("ttft", "tpot", "e2e") for quantile in QUANTILES),
+    "slo_all",
+    "goodput_per_s",
+    "quality",
+    "mean_power_w",
+    "peak_power_1s_w",
+    "utilisation",
+    "site_energy_j",
+    "cost",
+    "carbon_kg",
+)
+"""The figures of a choice that the document holds; ``sweep.parquet`` has all, of each repeat."""
+
 
 def sweep_summary(swept: Sweep) -> dict[str, Any]:
     """Return the sweep as a document of plain values, the same for the same inputs."""
     plan = swept.plan
+    each = swept.circumstances
     return {
         "schema": "phasewatt-sweep",
         "schema_version": SWEEP_VERSION,
@@ -29,19 +52,13 @@ def sweep_summary(swept: Sweep) -> dict[str, Any]:
         "seeds": plan.seeds,
         "policies": list(plan.policies),
         "latency": swept.latency,
-        "attained": ATTAINED,
-        **swept.sources,
         "points": len(plan.points),
-        "circumstances": [
-            {
-                "at": each.at,
-                "front": [_choice(swept, choice) for choice in each.front],
-                "marks": [_choice(swept, choice) for choice in each.marks],
-                "best": None if each.best is None else _choice(swept, each.best),
-            }
-            for each in swept.circumstances
-        ],
+        "best": [_choice(swept, one.best) for one in each if one.best is not None],
+        "best_attains": ATTAINED,
+        "marks": [_choice(swept, choice) for one in each for choice in one.marks],
+        "front": [_choice(swept, choice) for one in each for choice in one.front],
         "warnings": list(swept.warnings),
+        **swept.sources,
     }
 
 
@@ -61,7 +78,7 @@ def _choice(swept: Sweep, choice: Choice) -> dict[str, Any]:
         "policy": choice.point.policy,
         "points": [point.number for point in choice.points],
         "ran": len(choice.runs),
-        **choice.means,
+        **{figure: choice.means.get(figure) for figure in _TOLD},
         "saving_reach": choice.saving_reach,
         "saturated": choice.saturated,
         "transferred": choice.transferred,

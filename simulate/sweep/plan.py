@@ -17,8 +17,10 @@ from phasewatt.errors import BadOption
 from policies import parse_policy, require_known
 from simulate.compare import require_sensible
 from simulate.groups import in_reach
+from simulate.inputs import replayed_trace
 from simulate.sweep.axes import CLOCKS, POLICY, Axis, axis_of
 from simulate.words import Words, scenario_of_words, text_of, worded
+from traces import Trace, parse_window
 from traces.recipe import PREFIX as RECIPE
 
 MARKED = ("max-frequency", "phase-aware", "min-energy", "min-edp", "min-ed2p")
@@ -135,12 +137,23 @@ def _first(words: Words, axes: Sequence[Axis]) -> Words:
 def _require_each(words: Words, axes: Sequence[Axis], policies: Sequence[str]) -> None:
     """Raise what is wrong with any value of ``axes`` on its own, or with a name of a policy."""
     first = _first(words, axes)
-    require_sensible(scenario_of_words(first))
+    _require_sensible(first)
     for axis in axes:
         for texts in axis.texts[1:]:
-            require_sensible(scenario_of_words(worded(first, {axis.name: texts})))
+            _require_sensible(worded(first, {axis.name: texts}))
     for policy in policies:
         require_known(parse_policy(policy))
+
+
+def _require_sensible(words: Words) -> None:
+    """Raise what is wrong with ``words`` whatever trace and calibration they name."""
+    require_sensible(scenario_of_words(words))
+    replayed_trace(_ANY, {**words, "window": None})
+    if words["window"] is not None:
+        parse_window(words["window"])
+
+
+_ANY = Trace("any", np.zeros(1), np.ones(1, dtype=np.int64), np.ones(1, dtype=np.int64))
 
 
 def _seeds(words: Words, seeds: int) -> list[int | None]:

@@ -49,7 +49,7 @@ class Sweep:
     rows: tuple[Row, ...]
     latency: str
     circumstances: tuple[Circumstance, ...]
-    sources: dict[str, list[dict[str, Any]]]
+    sources: dict[str, Any]
     warnings: tuple[str, ...]
 
     def table(self) -> pa.Table:
@@ -85,12 +85,13 @@ class Prepared:
     Attributes:
         plan: the points.
         tasks: one a point.
-        sources: where traces and calibrations come from, with their digests, as plain values.
+        sources: where ``traces`` come from, one each, and ``calibrations``, by what the words call
+            them, with their digests, as plain values.
     """
 
     plan: Plan
     tasks: tuple[Task, ...]
-    sources: dict[str, list[dict[str, Any]]]
+    sources: dict[str, Any]
 
     def store(self, directory: Path | None) -> Store:
         """Return a store in ``directory`` with those rows that it holds already.
@@ -147,7 +148,8 @@ def prepare_sweep(
     """
     require_weighed(latency)
     plan = plan_of(words, axes, seeds)
-    sources: dict[str, list[dict[str, Any]]] = {"traces": [], "calibrations": []}
+    told_traces: list[dict[str, Any]] = []
+    told_calibrations: dict[str, dict[str, Any]] = {}
     of_traces: dict[tuple[Any, ...], str] = {}
     of_calibrations: dict[str, str] = {}
     of_file = cache(digest_of_file)
@@ -158,15 +160,16 @@ def prepare_sweep(
         if name not in of_traces:
             trace = loaded_trace(words)
             of_traces[name] = traces.digest(trace)
-            sources["traces"].append(_of_trace(trace, of_traces[name]))
+            told_traces.append(_of_trace(trace, of_traces[name]))
         if named not in of_calibrations:
             calibration = load_calibration(named)
             of_calibrations[named] = calibration.digest
-            sources["calibrations"].append(_of_calibration(calibration, of_calibrations[named]))
+            told_calibrations[named] = _of_calibration(calibration, of_calibrations[named])
         sized_for = plan.policies if words["replicas"] == "auto" else ()
         files = {file: of_file(file) for file in files_of(words, sized_for)}
         parts = (words, sized_for, of_traces[name], of_calibrations[named], files)
         tasks.append(Task(digest_of(*parts), *parts))
+    sources = {"traces": told_traces, "calibrations": told_calibrations}
     return Prepared(plan, tuple(tasks), sources)
 
 

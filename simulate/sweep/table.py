@@ -50,7 +50,7 @@ def title_of(swept: Sweep) -> str:
     if plan.seeds > 1:
         told += f", {plan.seeds} seeds each"
     models = {row["models"] for row in swept.rows} - {None}
-    gpus = {each["gpu"] for each in swept.sources["calibrations"]}
+    gpus = {each["gpu"] for each in swept.sources["calibrations"].values()}
     replicas = _replicas(swept)
     if not plan.over_clocks and len(plan.policies) == 1:
         told += f" of {plan.policies[0]}"

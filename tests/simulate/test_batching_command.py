@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 import structured
 
@@ -107,13 +108,15 @@ def test_the_grid_of_clocks_is_swept_in_batches_too(capsys, tmp_path):
                 *("sweep", *SHORT[:4], "--replicas", "1", "--calibration", str(path)),
                 *("--batching", "continuous", "--kv-blocks", "400", "--json"),
                 *("--prefill-mhz", "1000,2000", "--decode-mhz", "1000,2000", "--jobs", "1"),
+                *("-o", str(tmp_path / "out")),
             ]
         )
     assert end.value.code == 0
     swept = json.loads(capsys.readouterr().out)
-    (only,) = swept["circumstances"]
-    assert only["front"]
-    assert all(choice["engine_steps"] > 0 for choice in only["front"])
+    assert swept["front"]
+    rows = pq.read_table(tmp_path / "out" / "sweep.parquet").to_pylist()
+    assert len(rows) == 9
+    assert all(row["engine_steps"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,7 @@ def test_a_sweep_at_the_clocks_of_a_policy_costs_what_the_policy_costs(command):
         "--json",
     )
     document = json.loads(out)
-    (only,) = document["circumstances"]
-    (pair,), (mark,) = only["front"], only["marks"]
+    (pair,), (mark,) = document["front"], document["marks"]
     assert {**pair, "points": None, "command": None, "policy": None} == {
         **mark,
         **{"points": None, "command": None, "policy": None, "prefill_mhz": 1410.0},

@@ -90,7 +90,7 @@ def test_a_table_says_what_only_its_command_takes(desk):
     assert simulate.words_of(file)["policies"] == ("fixed:1500", "min-energy")
     ran = json.loads(run("sweep", "--scenario", "s.toml", "--jobs", "1", "--json").stdout)
     assert ran["axes"] == {"prefill-mhz": [1000, 2000], "decode-mhz": [1000, 1500, 2000]}
-    assert [mark["policy"] for mark in ran["circumstances"][0]["marks"]] == ["min-edp"]
+    assert [mark["policy"] for mark in ran["marks"]] == ["min-edp"]
 
 
 def test_paths_are_seen_from_the_file(desk, monkeypatch):
@@ -171,6 +171,16 @@ def test_a_wrong_file_is_one_line_that_names_its_line(desk, command, old, new, s
     said = refusal(*command, "s.toml")
     assert said.startswith("s.toml: line ")
     assert says in said
+
+
+def test_the_scenario_that_the_docs_show_is_right(desk):
+    page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    (desk / "shown.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    run("scenario", "check", "shown.toml")
+    file = simulate.read_scenario_file(Path("shown.toml"))
+    swept = file.defaults_of(tables()["sweep"])
+    assert swept["grids"] == ("replicas=1:2", "rate-scale=1,2")
+    assert swept["latency"] == "ttft_p95"
 
 
 def test_what_the_command_line_says_is_not_blamed_on_the_file(desk):

@@ -34,6 +34,11 @@ def always(argument, setting):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def interrupts(argument, setting):
+    """Is there when someone presses Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 def breaks(argument, setting):
     """Has a bug."""
     raise ZeroDivisionError("mine")

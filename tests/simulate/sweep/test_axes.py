@@ -21,7 +21,12 @@ READ = {
         "slo",
         ["ttft=1s,tpot=50ms", "ttft=2s"],
     ),
-    "one value with commas": (["slo=ttft=1s,tpot=50ms;"], "slo", ["ttft=1s,tpot=50ms"]),
+    "one value with commas": (["slo=ttft=1s,tpot=50ms"], "slo", ["ttft=1s,tpot=50ms"]),
+    "one policy with commas": (
+        ["policy=phase-aware:prefill=1,decode=2;"],
+        "policy",
+        ["phase-aware:prefill=1,decode=2"],
+    ),
     "no range": (["window=0:600,600:1200"], "window", ["0:600", "600:1200"]),
     "flags": (["beyond-measured=false,true"], "beyond-measured", [False, True]),
     "clocks": (["decode-mhz=1000:1500:250"], "decode-mhz", [1000.0, 1250.0, 1500.0]),

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import dask
 import pytest
+from click.testing import CliRunner
 from desk import KILLERS, Counting, furnish, swept, words_for
 from distributed import LocalCluster
 
 from phasewatt.errors import BadOption
+from simulate.cli import main
 from simulate.sweep import cluster
 from simulate.sweep.document import write_sweep
 from simulate.sweep.figures import refused
@@ -133,3 +135,19 @@ def test_no_scheduler_is_one_line(words, monkeypatch):
         swept(words, ["replicas=1,2"], engine=engine_of(dask="tcp://127.0.0.1:1"))
     with pytest.raises(BadOption, match="--dask: no scheduler answers at 'nowhere'"):
         swept(words, ["replicas=1,2"], engine=engine_of(dask="nowhere"))
+
+
+def test_ctrl_c_leaves_what_is_done_and_says_how_much(words, tmp_path):
+    line = ["sweep", "--trace", words["trace"], "--calibration", words["calibration"]]
+    line += ["--replicas", "2", "-o", str(tmp_path / "out"), "--jobs", "1"]
+    cut = CliRunner().invoke(main, [*line, "--grid", f"policy=min-edp;{KILLERS}:interrupts"])
+    assert cut.exit_code == 2
+    assert cut.stdout == ""
+    assert f"1 of 2 points are kept in {tmp_path / 'out'}/points\n" in cut.stderr
+    assert not (tmp_path / "out" / "sweep.json").exists()
+    done = CliRunner().invoke(main, [*line, "--grid", "policy=min-edp,fixed:1500"])
+    assert done.exit_code == 0
+    assert done.stderr.startswith("1 of 2 points to run\n")
+    again = CliRunner().invoke(main, [*line, "--grid", "policy=min-edp,fixed:1500"])
+    assert again.stderr.startswith("0 of 2 points to run\n")
+    assert again.stdout == done.stdout

@@ -49,7 +49,7 @@ def test_a_row_is_what_its_command_line_says(words, data, seeds):
     drawn = {name: data.draw(AXES[name]) for name in names}
     if "prefill-mhz" in drawn:
         drawn["decode-mhz"] = ["1250", "1750"]
-    sweep = swept(words, [f"{name}={','.join(texts)}" for name, texts in drawn.items()], seeds)
+    sweep = swept(words, [f"{name}={';'.join(texts)}" for name, texts in drawn.items()], seeds)
     table = sweep.table().to_pylist()
     per_setting = {name: set(texts) for name, texts in drawn.items()}
     pairs = len(per_setting.pop("prefill-mhz", ())) * len(per_setting.pop("decode-mhz", ()))
@@ -133,6 +133,9 @@ WRONG = {
     "a trace": (["trace=gone.csv"], 1, "gone.csv: found no such file or shipped trace"),
     "a calibration": (["calibration=gone.json"], 1, "gone.json: no such calibration"),
     "a clock": (["decode-mhz=10,1000"], 1, "clock 10 MHz is outside the calibrated range"),
+    "a window": (["window=0:5,zz"], 1, "window: found 'zz', expected START:END"),
+    "a limit": (["limit=0,1"], 1, "limit: found 0"),
+    "a factor": (["rate-scale=1,0"], 1, "rate scale: found 0"),
     "no seeds": (["replicas=1"], 0, "--seeds: found 0; expected 1 or more"),
     "too many": (["limit=1:2000", "replicas=1:2000"], 1, "--grid: found 4,000,000 points"),
     "groups beside clocks": (["group=a=tiny:1", "decode-mhz=1000"], 1, "--group: a sweep over"),
@@ -173,6 +176,5 @@ def test_the_document_holds_no_infinity_and_says_what_made_it(words):
     assert again["words"]["trace"] == words["trace"]
     assert again["axes"] == {"replicas": [1, 2], "slo": ["ttft=90s"]}
     assert again["traces"][0]["requests"] == 4
-    assert again["calibrations"][0]["gpu"] == tiny.calibration().gpu.name
-    (only,) = again["circumstances"]
-    assert only["best"]["replicas"] == 1
+    assert again["calibrations"][words["calibration"]]["gpu"] == tiny.calibration().gpu.name
+    assert [best["replicas"] for best in again["best"]] == [1]
