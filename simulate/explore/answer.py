@@ -53,6 +53,7 @@ class Answer:
         power: of each policy of the document, by its name.
         saturated: what to know where queues still grew at the end; None where they did not.
         took_s: how long it took to find out.
+        cpu_s: how long of that this process was at work: what it takes on a machine at rest.
     """
 
     line: str
@@ -61,13 +62,13 @@ class Answer:
     power: dict[str, Power]
     saturated: str | None
     took_s: float
+    cpu_s: float
 
 
 def broken(line: str) -> Answer:
     """Return what is shown where a replay ended with a bug instead of an answer."""
-    return Answer(
-        line, None, "a bug ended this replay: the terminal shows its traceback", {}, None, 0.0
-    )
+    error = "a bug ended this replay: the terminal shows its traceback"
+    return Answer(line, None, error, {}, None, 0.0, 0.0)
 
 
 class Answers:
@@ -88,15 +89,21 @@ class Answers:
         return self._answers.of(_key(words), lambda: self._ask(words, is_overtaken))
 
     def _ask(self, words: Words, is_overtaken: Callable[[], bool]) -> Answer:
-        begun_s = time.monotonic()
-        line = command_line(words)
+        begun_s, begun_cpu_s = time.monotonic(), time.thread_time()
+        document, error, saturated = None, None, None
+        power: dict[str, Power] = {}
         try:
             comparison = self._compare(words, is_overtaken)
-        except UserError as error:
-            return Answer(line, None, str(error), {}, None, time.monotonic() - begun_s)
-        document, power = summary(comparison), _powers(comparison)
-        saturated = _saturated(comparison)
-        return Answer(line, document, None, power, saturated, time.monotonic() - begun_s)
+        except UserError as mistake:
+            error = str(mistake)
+        else:
+            document, power = summary(comparison), _powers(comparison)
+            saturated = _saturated(comparison)
+        return Answer(
+            *(command_line(words), document, error, power, saturated),
+            took_s=time.monotonic() - begun_s,
+            cpu_s=time.thread_time() - begun_cpu_s,
+        )
 
     def _compare(self, words: Words, is_overtaken: Callable[[], bool]) -> Comparison:
         def advance(_queries: int) -> None:

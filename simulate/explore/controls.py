@@ -260,7 +260,7 @@ def _range(phase: Phase, clocks: Clocks) -> dict[str, Any]:
     low_mhz, high_mhz = clocks.all_mhz[0], clocks.all_mhz[-1]
     title = f"{phase} clock, MHz"
     if low_mhz < clocks.measured_mhz:
-        title += f" (measured from {clocks.measured_mhz:,.0f}, transferred below)"
+        title += f" (measured from {clocks.measured_mhz:,.0f})"
     # One clock leaves nothing to move, but a slider must have a length.
     return {
         "title": title,

@@ -12,14 +12,21 @@ from dataclasses import replace
 from model.calibration import load as load_calibration
 from model.work import Phase
 from phasewatt.errors import UserError
+from policies import parse_policy
 from simulate.explore.answer import Answer, Answers, Overtaken, broken
 from simulate.explore.choices import Choices, Clocks, choices_of, clocks_of
-from simulate.explore.state import State, state_of, words_of
+from simulate.explore.state import Hand, State, state_of, words_of
 from simulate.inputs import loaded_trace, replayed_trace
 from simulate.words import Words, command_line, scenario_of_words
 
 BUDGET_S = 0.5
-"""How long an answer may take where nobody said how many requests to replay."""
+"""How long a processor may work on an answer where nobody said how many requests to replay."""
+
+STEADY = (
+    *("max-frequency", "fixed", "power-cap", "race-to-idle"),
+    *("phase-aware", "phase-aware-amortised", "min-energy", "min-edp", "min-ed2p"),
+)
+"""Policies that choose a clock for each phase once: a replay takes as long under one as another."""
 
 
 class Desk:
@@ -61,12 +68,13 @@ class Desk:
     def in_time(self, state: State, is_overtaken: Callable[[], bool] = lambda: False) -> State:
         """Return ``state`` with as many requests as are answered within the budget.
 
-        How many that is, is found once for each engine, model and way of batching.
+        How many that is, is found once for each engine, model and way of batching, and for each
+        policy that plans step by step.
 
         Raises:
             Overtaken: ``is_overtaken`` said so meanwhile.
         """
-        kind = (state.batching, state.model, state.engine)
+        kind = (state.batching, state.model, state.engine, _planning(state))
         if kind not in self._quick:
             found = self._most_in_time(state, is_overtaken)
             if found is None:
@@ -91,7 +99,7 @@ class Desk:
             answer = self.answers.of(words, is_overtaken)
             if answer.document is None:
                 return None
-            last_s, took_s = took_s, answer.took_s
+            last_s, took_s = took_s, answer.cpu_s
             if took_s > BUDGET_S:
                 break
             quick = number
@@ -100,6 +108,14 @@ class Desk:
             if following and took_s + each_s * (following[0] - number) > BUDGET_S:
                 break
         return quick
+
+
+def _planning(state: State) -> str:
+    """Return the policy, or what all those have in common that keep one clock for each phase."""
+    if isinstance(state.policy, Hand):
+        return STEADY[0]
+    name = parse_policy(state.policy).governor.partition(":")[0]
+    return STEADY[0] if name in STEADY else state.policy
 
 
 class Asker:

@@ -28,6 +28,9 @@ from simulate.words import Words
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
 
+FORGOTTEN_MS = 5000
+"""How long after a page was closed, or when it never came back for its data, it is forgotten."""
+
 
 def serve(words: Words, port: int, say: Callable[[str], None], browse: bool) -> None:
     """Serve pages that begin with ``words`` on ``port``, 0 for any, until the user interrupts.
@@ -80,6 +83,9 @@ def _applications(desk: Desk, bound: socket.socket, port: int) -> tuple[BokehTor
         {"/": Application(FunctionHandler(build))},
         # Another site's page in the same browser must not be able to ask.
         extra_websocket_origins=[f"{name}:{port}" for name in NAMES],
+        # Other pages wait for what a page that was closed still asks.
+        unused_session_lifetime_milliseconds=FORGOTTEN_MS,
+        check_unused_sessions_milliseconds=FORGOTTEN_MS // 5,
     )
     # Bokeh would tell whoever was refused how to be let in.
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)

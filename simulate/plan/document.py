@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from phasewatt import __version__
 from simulate.compare import compare
 from simulate.costs.report import bill_document, grounds_document
+from simulate.document import versions
 from simulate.plan.months import mean_bill
 from simulate.plan.planning import Plan
 from simulate.plan.ranking import Choice, Dropped
@@ -31,7 +31,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     return {
         "schema": "phasewatt-plan",
         "schema_version": SCHEMA_VERSION,
-        "phasewatt": __version__,
+        "versions": versions(),
         "words": spelt(plan.words),
         "goals": {
             **{key: value for key, value in vars(question.goals).items() if key != "latencies"},

@@ -41,7 +41,17 @@ def address(tmp_path_factory):
     """Where a server started as a user would answers; it must end without a word on Ctrl-C."""
     calibration = tmp_path_factory.mktemp("explore") / "two.json"
     calibration.write_text(dump(two_models.calibration()), encoding="utf-8")
-    words = ("--trace", TRACE, "--calibration", calibration, "--replicas", "2", "--slo", "ttft=5s")
+    words = (
+        "--trace",
+        TRACE,
+        "--calibration",
+        calibration,
+        "--replicas",
+        "2",
+        "--slo",
+        "ttft=5s",
+        "--beyond-measured",
+    )
     command = [str(BIN / "simulate"), "explore", *words, "--port", "0", "--no-browser"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     line = process.stderr.readline()

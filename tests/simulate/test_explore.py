@@ -317,7 +317,7 @@ def test_clocks_below_the_measured_ones_are_offered_only_where_asked_for(started
     below = Controls(wide.choices, wide.begin, wide.clocks_of, InlineStyleSheet(css=""))
     slider = below.clock[Phase.PREFILL]
     assert slider.start == 750
-    assert "measured from 1,000, transferred below" in slider.title
+    assert "measured from 1,000" in slider.title
     slider.value = 750.0
     low = wide.answers.of(words_of(below.state, wide.started))
     assert "Transferred, not measured: prefill at 750 MHz (measured from 1,000)" in answer_html(low)
@@ -339,12 +339,13 @@ def test_what_files_say_is_no_html(started, answers):
 
 @pytest.fixture
 def paced(monkeypatch):
-    """Answers that take 1 us a request, or 4 ms with ``--batching static:4``, whatever the day."""
+    """Answers that take 1 us a request, with ``static:4`` or ``feedback`` 4 ms."""
 
     def of(answers, words, is_overtaken=lambda: False):
         answer = really(answers, words, is_overtaken)
-        each_s = 4e-3 if words["batching"] == "static:4" else 1e-6
-        return replace(answer, took_s=0.01 + each_s * (words["limit"] or 1000))
+        slow = words["batching"] == "static:4" or "feedback" in words["policies"]
+        each_s = 4e-3 if slow else 1e-6
+        return replace(answer, cpu_s=0.01 + each_s * (words["limit"] or 1000))
 
     really = Answers.of
     monkeypatch.setattr(Answers, "of", of)
@@ -377,6 +378,14 @@ def test_a_slower_engine_replays_fewer_unless_somebody_said_how_many(started, pa
     assert controls.state.limit == 100
     controls.requests.value = "200"
     assert not controls.counts_itself
+    opened.close()
+
+
+def test_policies_that_plan_step_by_step_have_a_pace_of_their_own(started, paced):
+    opened = Desk({**started, "limit": None, "slo": "ttft=9s,tpot=1s"})
+    assert opened.in_time(replace(opened.begin, policy="min-edp")).limit is None
+    assert opened.in_time(replace(opened.begin, policy="feedback")).limit == 100
+    assert opened.in_time(replace(opened.begin, policy=Hand(1250.0, 1250.0))).limit is None
     opened.close()
 
 

@@ -173,6 +173,16 @@ def test_a_wrong_file_is_one_line_that_names_its_line(desk, command, old, new, s
     assert says in said
 
 
+def test_the_scenario_that_the_docs_show_is_right(desk):
+    page = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    (desk / "shown.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    run("scenario", "check", "shown.toml")
+    file = simulate.read_scenario_file(Path("shown.toml"))
+    swept = file.defaults_of(tables()["sweep"])
+    assert swept["grids"] == ("replicas=1:2", "rate-scale=1,2")
+    assert swept["latency"] == "ttft_p95"
+
+
 def test_what_the_command_line_says_is_not_blamed_on_the_file(desk):
     (desk / "s.toml").write_text(SCENARIO.replace("draws = 0", 'min-dwell = "1"\nby = "found"'))
     said = refusal("--scenario", "s.toml", "--draws", "-1", "--by", "model")
