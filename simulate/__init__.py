@@ -6,6 +6,7 @@ of ``simulate`` is a thin shell over one of these functions.
 
 from simulate.compare import Comparison, compare
 from simulate.document import summary
+from simulate.explore import explore
 from simulate.metrics import Slo
 from simulate.plan.planning import Plan, plan
 from simulate.results import write_report, write_results
@@ -30,6 +31,7 @@ __all__ = [
     "command_line",
     "compare",
     "default_words",
+    "explore",
     "inputs_of_words",
     "parse_axes",
     "plan",

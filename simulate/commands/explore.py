@@ -5,10 +5,9 @@ from typing import Any
 import click
 
 from phasewatt.console import note
+from simulate.explore import PORT, explore
 from simulate.options import REPLAY, epilog, options
 from simulate.topics import ByTopic
-
-PORT = 8421
 
 
 @click.command("explore", cls=ByTopic, epilog=epilog())
@@ -26,6 +25,4 @@ PORT = 8421
 )
 def command(port: int, no_browser: bool, **words: Any) -> None:
     """Move clocks, load, replicas and limits on a local page, and see what they cost."""
-    from simulate.explore.server import serve
-
-    serve(words, port, lambda address: note(f"{address} (Ctrl-C ends)"), not no_browser)
+    explore(words, port, lambda address: note(f"{address} (Ctrl-C ends)"), not no_browser)

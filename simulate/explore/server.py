@@ -33,14 +33,7 @@ FORGOTTEN_MS = 5000
 
 
 def serve(words: Words, port: int, say: Callable[[str], None], browse: bool) -> None:
-    """Serve pages that begin with ``words`` on ``port``, 0 for any, until the user interrupts.
-
-    ``say`` is told the address once it answers; ``browse`` opens it in the user's browser.
-
-    Raises:
-        BadOption: the port cannot be had.
-        UserError: see :class:`simulate.explore.desk.Desk`.
-    """
+    """Serve pages; see :func:`simulate.explore.explore`."""
     with closing(_bound(port)) as bound:
         _serve(Desk(words), bound, say, browse)
 

@@ -151,7 +151,7 @@ def test_what_is_shipped_solves_the_shipped_logs(shipped, gpu):
         work, clocks = curves.points.work(curves.phase), np.array(curves.points.sm_mhz)
         for name in ("time_s", "power_w"):
             here, there = (getattr(c, name)(work, clocks) for c in (curves, other))
-            np.testing.assert_allclose(here, there, rtol=0.02)
+            np.testing.assert_allclose(here, there, rtol=0.03)
 
 
 def test_another_h100_is_predicted(shipped):
