@@ -131,7 +131,7 @@ def command(
         print_plan(out(), found)
     if output is not None:
         replay = "" if found.choice is None else ", summary.json and what else a replay writes"
-        note(f"wrote {output}/: plan.json, plan.parquet{replay}")
+        note(f"wrote {output}/: report.html, plan.json, plan.parquet{replay}")
     return 0 if found.choice is not None else NOTHING_KEPT_EXIT
 
 

@@ -132,4 +132,4 @@ def command(
     else:
         print_sweep(out(), swept)
     if output is not None:
-        note(f"wrote {output}/: sweep.json, sweep.parquet, sweep.png; each point under points/")
+        note(f"wrote {output}/: report.html, sweep.json, sweep.parquet, sweep.png; each in points/")

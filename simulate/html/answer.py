@@ -5,12 +5,12 @@ saves and costs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
-from simulate.html.numbers import Numbers
+from simulate.html.numbers import NONE, Numbers
 from simulate.html.view import Series
 
 Document = Mapping[str, Any]
@@ -24,7 +24,10 @@ _COSTS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """One thing that a policy changes: what, said in full, from, to, and by how much."""
+    """One thing that a policy changes: what, said in full, from, to, and by how much.
+
+    ``before`` is empty of the baseline itself.
+    """
 
     name: str
     means: str
@@ -67,7 +70,10 @@ def answer_of(summary: Document, numbers: Numbers, series: Sequence[Series]) -> 
     ``series`` are those of this run.
     """
     policies = summary["policies"]
-    verdicts = tuple(_verdict(summary, numbers, each) for each in series[1:])
+    if len(series) == 1:
+        verdicts: tuple[Verdict, ...] = (_alone(summary, numbers, series[0]),)
+    else:
+        verdicts = tuple(_verdict(summary, numbers, each) for each in series[1:])
     return Answer(_question(summary), _headline(summary, numbers), policies[0]["policy"], verdicts)
 
 
@@ -78,13 +84,19 @@ def _question(summary: Document) -> str:
         f"{_gpus(group['tensor_parallel'], group['gpu'])}"
         for group in summary["groups"]
     )
-    others = [policy["policy"] for policy in policies[1:]]
-    subject = "it" if not others else " or ".join(others) if len(others) < 4 else "other policies"
-    return (
-        f"How much energy would {subject} save against {policies[0]['policy']}, and what would "
-        f"it cost in latency and quality? {trace['name']}: {trace['requests']:,} requests, served "
-        f"by {fleet}."
+    baseline, *others = (policy["policy"] for policy in policies)
+    subject = " or ".join(others) if len(others) < _MANY else "other policies"
+    asked = (
+        f"How much energy would {subject} save against {baseline}, and what would it cost in "
+        "latency and quality?"
+        if others
+        else f"How much energy does {baseline} take, and how long do requests wait?"
     )
+    requests = _counted(trace["requests"], "request")
+    return f"{asked} {trace['name']}: {requests}, served by {fleet}."
+
+
+_MANY = 4
 
 
 def _counted(count: int, noun: str) -> str:
@@ -98,7 +110,7 @@ def _gpus(count: int, name: str) -> str:
 def _headline(summary: Document, numbers: Numbers) -> Markup:
     policies = summary["policies"]
     if len(policies) == 1:
-        energy = numbers.of(0, "metrics", "energy_kwh", unit=" kWh")
+        energy = numbers.energy(0, "metrics", "energy_j", unit=True)
         return Markup("{} takes {}").format(policies[0]["policy"], energy)
     most = max(policy["saving"]["value"] for policy in policies[1:])
     best = [i for i in range(1, len(policies)) if policies[i]["saving"]["value"] == most]
@@ -116,23 +128,26 @@ def _verdict(summary: Document, numbers: Numbers, series: Series) -> Verdict:
     policy = series.policy
     written = summary["policies"][policy]
     saving = written["saving"]
-    says = Markup("saves {}") if saving["value"] >= 0 else Markup("costs more energy: saves {}")
+    if saving["value"] >= 0:
+        says = Markup("saves {}").format(numbers.share(policy, "saving", "value"))
+    else:
+        says = Markup("takes {} more energy").format(numbers.less(policy, "saving", "value"))
     interval = numbers.shares(policy, "saving")
     if not interval:
         certain = Markup("no interval: no draws were asked for")
     elif saving["low"] <= 0 <= saving["high"]:
-        certain = Markup("95% interval {}: it may as well save nothing").format(interval)
+        certain = Markup("saving of {} (95% interval): it may be none").format(interval)
     else:
-        certain = Markup("95% interval {}").format(interval)
+        certain = Markup("saving of {} (95% interval)").format(interval)
     energy = Markup("{} instead of {}").format(
-        numbers.of(policy, "metrics", "energy_kwh", unit=" kWh"),
-        numbers.of(0, "metrics", "energy_kwh", unit=" kWh"),
+        numbers.energy(policy, "metrics", "energy_j", unit=True),
+        numbers.energy(0, "metrics", "energy_j", unit=True),
     )
     return Verdict(
         policy=policy,
         name=written["policy"],
         colour=series.colour,
-        says=says.format(numbers.share(policy, "saving", "value")),
+        says=says,
         certain=certain,
         energy=energy,
         costs=(
@@ -142,6 +157,29 @@ def _verdict(summary: Document, numbers: Numbers, series: Series) -> Verdict:
         ),
         quality=_quality(summary, numbers, policy),
         same_as=_same_as(summary, policy),
+    )
+
+
+def _alone(summary: Document, numbers: Numbers, series: Series) -> Verdict:
+    """Return what the only policy takes: there is nothing to compare it with."""
+    interval = numbers.energies(0, "energy_j")
+    return Verdict(
+        policy=0,
+        name=series.policy_name,
+        colour=series.colour,
+        says=Markup("takes {}").format(numbers.energy(0, "metrics", "energy_j", unit=True)),
+        certain=Markup("95% interval {}").format(interval) if interval != NONE else Markup(),
+        energy=Markup(),
+        costs=tuple(
+            replace(cost, before=Markup(), change=Markup())
+            for cost in (
+                *_latencies(numbers, 0),
+                *_objectives(summary, numbers, 0),
+                *_bills(numbers, 0),
+            )
+        ),
+        quality=_quality_of(numbers, 0),
+        same_as="",
     )
 
 
@@ -211,8 +249,12 @@ def _quality(summary: Document, numbers: Numbers, policy: int) -> Markup:
         return Markup("unchanged: the same model answers, and clocks change no answer")
     if written["quality"]["mean"] is None or baseline["quality"]["mean"] is None:
         return Markup("unknown")
-    return Markup("{} instead of {} ({})").format(
-        numbers.share(policy, "quality", "mean"),
-        numbers.share(0, "quality", "mean"),
-        written["quality"]["how"],
-    )
+    before = numbers.share(0, "quality", "mean")
+    return Markup("{} instead of {}").format(_quality_of(numbers, policy), before)
+
+
+def _quality_of(numbers: Numbers, policy: int) -> Markup:
+    if numbers.raw(policy, "quality", "mean") is None:
+        return Markup("unknown")
+    how = numbers.raw(policy, "quality", "how")
+    return Markup("{} ({})").format(numbers.share(policy, "quality", "mean"), how)

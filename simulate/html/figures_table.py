@@ -16,7 +16,16 @@ Shown = Callable[[Numbers, int], Markup]
 def figures_table(numbers: Sequence[Numbers], series: Sequence[Series]) -> Table:
     """Return one column for each series, one row for each figure that any of them has."""
     rows: list[tuple[Cell, ...]] = []
-    found = (*_ROWS, *_of_bills(numbers), *_of_states(numbers[0]), *_of_objectives(numbers))
+    unit = numbers[0].energy_unit.name
+    energy: tuple[str, Shown] = (f"energy of the fleet, {unit}", _energy("metrics", "energy_j"))
+    found = (
+        *_CLOCKS,
+        energy,
+        *_ROWS,
+        *_of_bills(numbers),
+        *_of_states(numbers[0]),
+        *_of_objectives(numbers),
+    )
     for label, shown in found:
         cells = [shown(numbers[each.run], each.policy) for each in series]
         if any(cell != NONE for cell in cells):
@@ -30,6 +39,10 @@ def figures_table(numbers: Sequence[Numbers], series: Sequence[Series]) -> Table
 
 def _figure(*path: str, times: float = 1.0) -> Shown:
     return lambda numbers, policy: numbers.of(policy, *path, times=times)
+
+
+def _energy(*path: str) -> Shown:
+    return lambda numbers, policy: numbers.energy(policy, *path)
 
 
 def _share(*path: str, digits: int = 1) -> Shown:
@@ -77,10 +90,12 @@ def _quality(numbers: Numbers, policy: int) -> Markup:
 
 _UNITS = {"ttft": ("TTFT", "s", 1.0), "tpot": ("TPOT", "ms", 1e3), "e2e": ("E2E", "s", 1.0)}
 
-_ROWS: tuple[tuple[str, Shown], ...] = (
+_CLOCKS: tuple[tuple[str, Shown], ...] = (
     ("prefill clock, MHz", _count("clocks", "prefill", "held_mhz")),
     ("decode clock, MHz", _count("clocks", "decode", "held_mhz")),
-    ("energy, kWh", _figure("metrics", "energy_kwh")),
+)
+
+_ROWS: tuple[tuple[str, Shown], ...] = (
     ("saving [95% interval]", _saving),
     ("J per request", _figure("metrics", "request_j")),
     ("J per output token", _figure("metrics", "output_token_j")),
@@ -132,7 +147,10 @@ def _of_states(numbers: Numbers) -> list[tuple[str, Shown]]:
     states = numbers.summary["policies"][0]["metrics"]["energy_by_state_j"]
     path = ("metrics", "energy_by_state_j")
     return [
-        (f"energy in {state}, kWh", _nonzero(_figure(*path, state, times=_KWH), *path, state))
+        (
+            f"energy in {state}, {numbers.energy_unit.name}",
+            _nonzero(_energy(*path, state), *path, state),
+        )
         for state in states
     ]
 
@@ -145,6 +163,3 @@ def _of_objectives(numbers: Sequence[Numbers]) -> list[tuple[str, Shown]]:
     )
     path = ("metrics", "slo_attainment")
     return [(f"within SLO, {each}", _share(*path, each, digits=2)) for each in named]
-
-
-_KWH = 1 / 3.6e6

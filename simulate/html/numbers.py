@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from simulate.html.units import EnergyUnit
 from simulate.number import number
 
 NONE = "-"
@@ -16,9 +17,10 @@ NONE = "-"
 class Numbers:
     """Shows the figures of one run's summary."""
 
-    def __init__(self, summary: Mapping[str, Any], run: int) -> None:
+    def __init__(self, summary: Mapping[str, Any], run: int, energy_unit: EnergyUnit) -> None:
         self.summary = summary
         self.run = run
+        self.energy_unit = energy_unit
 
     def raw(self, policy: int, *path: str) -> Any:
         """Return what stands at ``path`` in the policy of that number; None if nothing does."""
@@ -31,6 +33,11 @@ class Numbers:
         """Return the figure at ``path``, ``times`` a factor; with three digits or so."""
         return self._shown(policy, path, lambda value: _signed(value * times) + unit, times)
 
+    def energy(self, policy: int, *path: str, unit: bool = False) -> Markup:
+        """Return the joules at ``path`` in the page's unit of energy, whose name may follow."""
+        named = f" {self.energy_unit.name}" if unit else ""
+        return self.of(policy, *path, times=1 / self.energy_unit.joules, unit=named)
+
     def count(self, policy: int, *path: str) -> Markup:
         """Return the count at ``path``."""
         return self._shown(policy, path, lambda value: f"{value:,.0f}", 1.0)
@@ -39,15 +46,19 @@ class Numbers:
         """Return the share at ``path`` in percent."""
         return self._shown(policy, path, lambda value: f"{value:.{digits}%}", 100.0)
 
+    def less(self, policy: int, *path: str) -> Markup:
+        """Return the negative share at ``path`` in percent, without its sign."""
+        return self._shown(policy, path, lambda value: f"{-value:.1%}", -100.0)
+
     def change(self, policy: int, *path: str) -> Markup:
         """Return the relative change at ``path`` in percent, with its sign."""
         return self._shown(policy, path, lambda value: f"{value:+.1%}", 100.0)
 
-    def interval(self, policy: int, *path: str, times: float = 1.0, unit: str = "") -> Markup:
-        """Return both ends of the estimate at ``path``; a dash where it has none."""
+    def energies(self, policy: int, *path: str) -> Markup:
+        """Return both ends of the estimate of joules at ``path``; a dash where it has none."""
         if self.raw(policy, *path, "low") is None:
             return Markup(NONE)
-        ends = (self.of(policy, *path, end, times=times, unit=unit) for end in ("low", "high"))
+        ends = (self.energy(policy, *path, end) for end in ("low", "high"))
         return Markup("{} to {}").format(*ends)
 
     def shares(self, policy: int, *path: str) -> Markup:

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from simulate.html.answer import answer_of
+from simulate.html.answer import Answer, answer_of
 from simulate.html.differences import differences
 from simulate.html.embed import bokeh_js, plots_json
 from simulate.html.figures.curves import curve_plots
@@ -26,10 +27,13 @@ from simulate.html.figures_table import figures_table
 from simulate.html.gather import gather
 from simulate.html.numbers import Numbers
 from simulate.html.palette import tokens
+from simulate.html.plan_part import plan_part
 from simulate.html.result import Result, read_result
 from simulate.html.splits import splits_of
-from simulate.html.told import Facts, provenance_of, told_document
-from simulate.html.view import Section, Series, series_of, switches_of
+from simulate.html.sweep_part import sweep_part
+from simulate.html.told import provenance_of
+from simulate.html.units import energy_unit
+from simulate.html.view import Part, Section, Series, series_of, switches_of
 
 _NO_RUNS: dict[str, Any] = {"runs": [], "answers": [], "sections": [], "curves": []}
 
@@ -56,14 +60,18 @@ def page_of(results: Sequence[Result]) -> str:
     """
     runs = [result for result in results if result.summary]
     shown = _of_runs(runs) if runs else _NO_RUNS
-    plots = [plot for part in (*shown["sections"], *shown["curves"]) for plot in part.plots]
+    parts = _parts(results)
+    drawn = (*parts, *shown["sections"], *shown["curves"])
+    plots = [plot for part in drawn for plot in part.plots]
     data = plots_json({f"plot-{plot.name}": plot.model for plot in plots})
     scripts = (bokeh_js(), _resource("page.js"))
     page: str = _template().render(
         **shown,
-        title=_title(results, runs),
-        several=len(runs) > 1,
-        documents=_documents(results),
+        title=_title(runs, parts, shown["answers"]),
+        subject=", ".join(dict.fromkeys(run.summary["trace"]["name"] for run in runs)),
+        parts=parts,
+        # One answer is the page's own heading; several have a heading each.
+        alone=len(runs) == 1 and not parts,
         policy=_security_policy(scripts),
         style=Markup(_resource("style.css")),
         schemes={name: _css(colours) for name, colours in tokens().items()},
@@ -78,9 +86,11 @@ def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:
     """Return what the template shows of replays."""
     summaries = [run.summary for run in runs]
     series = series_of([(run.name, run.policies) for run in runs])
-    numbers = [Numbers(summary, index) for index, summary in enumerate(summaries)]
+    unit = energy_unit(max(p["metrics"]["energy_j"] for s in summaries for p in s["policies"]))
+    numbers = [Numbers(summary, index, unit) for index, summary in enumerate(summaries)]
     gathered = gather(runs)
     spreads = gathered.spreads
+    splits = splits_of(summaries, spreads, series)
     latencies = [spread.latency_s for spread in spreads]
     return {
         "runs": runs,
@@ -114,7 +124,7 @@ def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:
             Section(
                 *("energy", "Where the energy goes"),
                 "Of all GPUs of the fleet, from 0 s to the last token.",
-                [energy_plot(split, series) for split in splits_of(summaries, spreads, series)],
+                [energy_plot(split, series, unit) for split in splits],
             ),
         ],
         "curves": _curves(runs, series),
@@ -170,21 +180,24 @@ def _held_mhz(
     ]
 
 
-def _documents(results: Sequence[Result]) -> list[tuple[str, list[Facts]]]:
-    """Return the plans and sweeps that are there, each under the name of its kind."""
-    return [
-        (Path(file).stem, told_document(f"{result.name} {Path(file).stem}".strip(), document))
-        for result in results
-        for file, document in result.also.items()
-    ]
+def _parts(results: Sequence[Result]) -> list[Part]:
+    """Return the plans and sweeps that are there."""
+    found = []
+    for result in results:
+        if "plan.json" in result.also:
+            found.append(plan_part(result.also["plan.json"], result.name))
+        if "sweep.json" in result.also:
+            found.append(sweep_part(result.also["sweep.json"], result.directory, result.name))
+    return [replace(part, name=f"{part.name}-{index}") for index, part in enumerate(found)]
 
 
-def _title(results: Sequence[Result], runs: Sequence[Result]) -> str:
-    if len(runs) > 1:
-        return f"{len(runs)} runs compared"
-    if runs:
-        return str(runs[0].summary["trace"]["name"])
-    return " and ".join(dict.fromkeys(Path(f).stem for result in results for f in result.also))
+def _title(runs: Sequence[Result], parts: Sequence[Part], answers: Sequence[Answer]) -> Markup:
+    """Return the page's first heading: the one answer there is, or how many."""
+    if len(runs) > 1 or len(parts) > 1:
+        return Markup("{} results compared").format(max(len(runs), len(parts)))
+    if parts:
+        return Markup("{}").format(parts[0].answer)
+    return answers[0].headline
 
 
 def _security_policy(scripts: Sequence[str]) -> str:

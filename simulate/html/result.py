@@ -16,13 +16,20 @@ import pyarrow.parquet as pq
 from phasewatt.errors import BadResult
 from simulate.curves_document import CURVES_SCHEMA, CURVES_VERSION
 from simulate.document import SUMMARY_VERSION
+from simulate.html.plan_part import PLAN_VERSION
+from simulate.html.sweep_part import SWEEP_VERSION
 
 SUMMARY_SCHEMA = "phasewatt-summary"
 
 TABLES = ("requests.parquet", "power.parquet")
 
-_ALSO = ("plan.json", "sweep.json")
-"""Documents of other commands, which a page shows as they are."""
+_ALSO = {"plan.json": PLAN_VERSION, "sweep.json": SWEEP_VERSION}
+"""Documents of other commands, each with the version of its schema."""
+
+_NEEDED = (
+    *("versions", "command", "words", "scenario", "replicas", "trace", "groups", "policies"),
+    *("warnings", "costs"),
+)
 
 Document = Mapping[str, Any]
 
@@ -78,8 +85,8 @@ def read_result(directory: Path, name: str = "") -> Result:
         found = "a file" if directory.exists() else "nothing"
         raise BadResult(f"{directory}: found {found}; expected a directory of `simulate -o`")
     also = {
-        file: _document(directory / file, f"phasewatt-{Path(file).stem}")
-        for file in _ALSO
+        file: _document(directory / file, f"phasewatt-{Path(file).stem}", version)
+        for file, version in _ALSO.items()
         if (directory / file).is_file()
     }
     if not (directory / "summary.json").is_file():
@@ -90,6 +97,8 @@ def read_result(directory: Path, name: str = "") -> Result:
         )
     summary = _document(directory / "summary.json", SUMMARY_SCHEMA, SUMMARY_VERSION)
     curves = _document(directory / "curves.json", CURVES_SCHEMA, CURVES_VERSION)
+    for lacking in (name for name in _NEEDED if name not in summary):
+        raise BadResult(f"{directory / 'summary.json'}: lacks {lacking!r}: replay again")
     result = Result(directory, name, summary, curves, also)
     for file in TABLES:
         _require_table(directory / file)
@@ -114,7 +123,7 @@ def _require_table(path: Path) -> None:
         ) from None
 
 
-def _document(path: Path, schema: str, version: int | None = None) -> Document:
+def _document(path: Path, schema: str, version: int) -> Document:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -130,7 +139,7 @@ def _document(path: Path, schema: str, version: int | None = None) -> Document:
     if not isinstance(document, dict) or document.get("schema") != schema:
         raise BadResult(f'{path}: found no "schema" of "{schema}", as `simulate -o` writes')
     found = document.get("schema_version")
-    if version is not None and found != version:
+    if found != version:
         raise BadResult(
             f"{path}: schema_version is {found!r}; expected {version}: "
             + (

@@ -1,28 +1,23 @@
-"""Where everything comes from, and documents that the page shows as they are.
+"""Where everything comes from.
 
-In: summaries, curves, any JSON. Out: facts under headings, tables.
+In: summaries and curves. Out: facts under headings.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from simulate.html.result import Result
-from simulate.html.view import Cell, Table
-from simulate.number import number
 
 Document = Mapping[str, Any]
-
-_MOST_ROWS = 200
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts under one heading, each with its name; and tables, each with its heading."""
+    """Facts under one heading, each with its name."""
 
     heading: str
     facts: tuple[tuple[str, str], ...]
-    tables: tuple[tuple[str, Table], ...] = ()
 
 
 def provenance_of(result: Result) -> list[Facts]:
@@ -109,59 +104,3 @@ def _span(span: Sequence[float] | None, unit: str) -> str:
     low, high = span
     words = f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
     return f"{words} {unit}".strip()
-
-
-def told_document(heading: str, document: Document) -> list[Facts]:
-    """Return any document as facts and tables: what is nested becomes headings of its own."""
-    return list(_told(heading, document))
-
-
-def _told(heading: str, document: Document) -> Iterator[Facts]:
-    plain: list[tuple[str, str]] = []
-    tables: list[tuple[str, Table]] = []
-    nested: list[tuple[str, Document]] = []
-    for key, value in document.items():
-        name = key.replace("_", " ")
-        if isinstance(value, Mapping):
-            nested.append((name, value))
-        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
-            tables.append((name, _table(value)))
-        elif isinstance(value, list):
-            plain.append((name, ", ".join(map(_cell, value)) or "none"))
-        else:
-            plain.append((name, _cell(value)))
-    if plain or tables:
-        yield Facts(heading, tuple(plain), tuple(tables))
-    for name, value in nested:
-        yield from _told(f"{heading}: {name}", value)
-
-
-def _table(rows: Sequence[Document]) -> Table:
-    flat = [dict(_flat(row)) for row in rows[:_MOST_ROWS]]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
-    left_out = len(rows) - len(flat)
-    shown: list[tuple[Cell, ...]] = [tuple(row.get(name, "-") for name in columns) for row in flat]
-    if left_out:
-        shown.append((f"{left_out:,} more in the file", *("" for _ in columns[1:])))
-    return Table(tuple(columns), tuple(shown))
-
-
-def _flat(row: Document, before: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in row.items():
-        name = f"{before}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{name} ")
-        elif isinstance(value, list):
-            yield name, ", ".join(map(_cell, value))
-        else:
-            yield name, _cell(value)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return number(value) if value >= 0 else f"-{number(-value)}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -13,7 +13,7 @@ from simulate.html.palette import SERIES_COUNT
 
 Cell = str | Markup
 
-_MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "plus", "x")
+MARKERS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "plus", "x")
 _DASHES: tuple[tuple[int, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4), (1, 3))
 
 
@@ -49,10 +49,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns; the first cell of each row is its heading."""
+    """Rows under columns; the first cell of each row is its heading.
+
+    ``prose`` are the numbers of the columns that hold words and no figures.
+    """
 
     columns: tuple[Cell, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    prose: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,33 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What another command found, a plan or a sweep.
+
+    Attributes:
+        name: its id.
+        heading: what it is.
+        answer: its first sentence.
+        lines: what to know beside it.
+        plots: in their order.
+        tables: each with its caption.
+        command: what to run next, or what made it.
+        warnings: what to know before trusting it.
+        rests_on: figures that it takes for granted, and where they are from.
+    """
+
+    name: str
+    heading: str
+    answer: str
+    lines: tuple[str, ...]
+    plots: tuple[Plot, ...]
+    tables: tuple[tuple[str, Table], ...]
+    command: str
+    warnings: tuple[str, ...]
+    rests_on: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Switch:
     """What shows and hides all that carries ``tag``; ``colour`` is empty for a run."""
 
@@ -107,7 +138,7 @@ def series_of(runs: Sequence[tuple[str, Sequence[str]]]) -> list[Series]:
             policy_name=policy,
             colour=f"series-{policies.index(policy) % SERIES_COUNT}",
             tags=(f"policy-{policies.index(policy)}", f"run-{run}"),
-            marker=_MARKERS[(run if several else number) % len(_MARKERS)],
+            marker=MARKERS[(run if several else number) % len(MARKERS)],
             dash=_DASHES[run % len(_DASHES)],
         )
         for run, (name, found) in enumerate(runs)

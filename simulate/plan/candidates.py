@@ -9,6 +9,8 @@ from itertools import product
 from typing import Any
 
 from phasewatt.errors import BadOption
+from policies import parse_policy
+from policies.registry import require_known
 from simulate.batching import Disaggregated
 from simulate.inputs import scenario_of
 from simulate.sweep.axes import CLOCKS, POLICY, Axis
@@ -85,6 +87,7 @@ def candidates_of(words: Words, axes: Sequence[Axis] = ()) -> tuple[Candidate, .
 
     Raises:
         BadOption: an axis that is none of a plan, several groups, or options that contradict.
+        BadPolicy: a policy that there is not.
     """
     if words["groups"]:
         raise BadOption("--group: a plan finds the size of a fleet of one kind; leave it out")
@@ -95,6 +98,7 @@ def candidates_of(words: Words, axes: Sequence[Axis] = ()) -> tuple[Candidate, .
     for changes, setting in _combinations(axes):
         changed = {**worded(words, changes), **_OF_OUTPUTS}
         for policy in changed["policies"]:
+            require_known(parse_policy(policy))
             each = {**changed, "policies": (policy,), "baseline": policy, "draws": 0}
             items = tuple(each.items())
             scenario = scenario_of(each, (policy,))

@@ -59,7 +59,10 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 
 def write_plan(plan: Plan, directory: Path) -> None:
-    """Write ``plan.json`` and ``plan.parquet``, and what a replay of the best choice writes."""
+    """Write ``plan.json``, ``plan.parquet``, and what a replay of the best choice writes.
+
+    ``report.html`` shows both; where nothing keeps the goals, the plan alone.
+    """
     document = json.dumps(plan_document(plan), indent=2, allow_nan=False) + "\n"
     (directory / "plan.json").write_text(document, encoding="utf-8")
     pq.write_table(plan_table(plan), directory / "plan.parquet", compression="zstd")
@@ -68,6 +71,10 @@ def write_plan(plan: Plan, directory: Path) -> None:
         inputs = inputs_of_words(words)
         compared = compare(inputs.trace, inputs.calibration, inputs.scenario)
         write_results(replace(compared, words=words), directory)
+    else:
+        from simulate.html.page import write_page_of_directory  # Bokeh takes its time to load
+
+        write_page_of_directory(directory)
 
 
 def plan_table(plan: Plan) -> pa.Table:

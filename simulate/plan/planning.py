@@ -93,7 +93,7 @@ def plan(
     looking: Workers[LookTask, Look] = Workers(look, jobs)
     running: Workers[RunTask, Run] = Workers(run, jobs, advance)
     with looking, running:
-        ranking = rank(candidates, question, looking, running)
+        ranking = rank(candidates, question, costs, looking, running)
         _require_some_can_run(ranking)
         months: tuple[Month, ...] = ()
         if growth is not None and ranking.choices:

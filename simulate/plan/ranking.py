@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from phasewatt.errors import UserError
+from simulate.costs import Costs
 from simulate.plan.candidates import Candidate
 from simulate.plan.looks import Look, LookTask
 from simulate.plan.runs import Run, RunTask
@@ -86,10 +87,15 @@ class Ranking:
 def rank(
     candidates: Sequence[Candidate],
     question: Question,
+    costs: Costs,
     looking: Workers[LookTask, Look],
     running: Workers[RunTask, Run],
 ) -> Ranking:
-    """Find the size of every candidate that bounds and first runs leave, and order them."""
+    """Find the size of every candidate that bounds and first runs leave, and order them.
+
+    Raises:
+        BadOption, OutOfRange: ``costs`` do not tell of some candidate, or of the span of the trace.
+    """
     looks = dict(
         zip(
             candidates,
@@ -105,6 +111,8 @@ def rank(
             contest.drop(candidate, "bound", f"{UNRUNNABLE}{found}")
             continue
         contest.looks[candidate] = found
+        costs.hardware.require(found[0].rate.kit)
+        costs.require_cover(0.0, found[0].seconds)
         reason = _impossible(candidate, found, question)
         if reason is None:
             left.append(candidate)

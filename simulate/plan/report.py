@@ -64,7 +64,8 @@ def _headline(plan: Plan) -> str:
     return (
         f"[bold]{words['trace']}[/bold]{rate}{load}: {limits}, kept by a new run with "
         f"{goals.confidence:.0%} probability\n"
-        f"{len(plan.candidates)} candidates, {plan.simulated} runs; least "
+        f"{len(plan.candidates)} candidate{'s' if len(plan.candidates) > 1 else ''}, "
+        f"{plan.simulated} runs; least "
         f"{plan.question.objective.name}"
     )
 

@@ -221,12 +221,16 @@ def worthwhile(chosen: Found, question: Question, looks: Sequence[Look], high: i
     """Add replicas while that pays in the first draw; return the size of least objective.
 
     As soon as one more costs more, no further one is tried, nor where the bound of one more says
-    that it cannot pay.
+    that it cannot pay. Without ``high``, where energy is paid for and more always pay, a few
+    doublings are the most.
     """
     best = chosen
-    while best.replicas is not None and best.candidate.fixed is None:
+    assert chosen.replicas is not None
+    high = chosen.replicas << _DOUBLINGS if high is None else high
+    while best.candidate.fixed is None:
+        assert best.replicas is not None
         more = best.replicas + 1
-        if high is not None and more > high:
+        if more > high:
             break
         if least(looks, more, question.objective) >= question.value(best.runs):
             break

@@ -1,6 +1,6 @@
 """A sweep as a machine reads it, and the directory that holds it.
 
-In: a sweep. Out: one document of plain values; ``sweep.json``, ``sweep.parquet`` and ``sweep.png``.
+In: a sweep. Out: one document of plain values; its files.
 """
 
 import json
@@ -63,13 +63,16 @@ def sweep_summary(swept: Sweep) -> dict[str, Any]:
 
 
 def write_sweep(swept: Sweep, directory: Path) -> None:
-    """Write ``sweep.json``, ``sweep.parquet`` (every point) and ``sweep.png``."""
-    from simulate.sweep.picture import plot_sweep  # matplotlib takes its time
+    """Write ``sweep.json``, ``sweep.parquet`` (every point), ``sweep.png`` and ``report.html``."""
+    # Bokeh and matplotlib take their time to load.
+    from simulate.html.page import write_page_of_directory
+    from simulate.sweep.picture import plot_sweep
 
     document = json.dumps(sweep_summary(swept), indent=2, allow_nan=False) + "\n"
     (directory / "sweep.json").write_text(document, encoding="utf-8")
     pq.write_table(swept.table(), directory / "sweep.parquet", compression="zstd")
     plot_sweep(swept, directory / "sweep.png")
+    write_page_of_directory(directory)
 
 
 def _choice(swept: Sweep, choice: Choice) -> dict[str, Any]:

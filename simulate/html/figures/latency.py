@@ -78,8 +78,11 @@ def _figure(
     drawn = []
     for each, spread in zip(series, spreads, strict=True):
         columns = {
-            "x": (scale * spread.value).astype(np.float32),
-            "share": (100 * spread.share).astype(np.float32),
+            # Nobody waited less than the first.
+            "x": (scale * np.append(spread.value[:1], spread.value)).astype(np.float32),
+            "share": (100 * np.append(np.zeros(min(spread.count, 1)), spread.share)).astype(
+                np.float32
+            ),
         }
         line = Line(x="x", y="share", line_width=1.8, line_dash=list(each.dash))
         drawn.append(draw(plot, columns, line, each.colour, each.tags, each.name))

@@ -10,6 +10,7 @@ from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Whisker
 
 from simulate.html.figures.frame import coloured, draw, frame, hover, plain_numbers, switched
 from simulate.html.numbers import Numbers
+from simulate.html.units import EnergyUnit
 from simulate.html.view import Plot, Series, Table
 
 _LATENCIES = (
@@ -18,7 +19,6 @@ _LATENCIES = (
     ("e2e", "E2E p95", "end-to-end latency", "s", 1.0),
 )
 
-_J_PER_KWH = 3.6e6
 _PADDING = 0.1
 
 
@@ -27,6 +27,7 @@ def pareto_plots(
 ) -> list[Plot]:
     """Return energy against the p95 of each latency that the runs have."""
     found = []
+    energy = numbers[0].energy_unit
     for name, label, words, unit, scale in _LATENCIES:
         shown = [
             (each, _policy(summaries, each))
@@ -39,8 +40,8 @@ def pareto_plots(
             (
                 each.name,
                 numbers[each.run].of(each.policy, "metrics", name, "p95_s", times=scale),
-                numbers[each.run].of(each.policy, "metrics", "energy_kwh"),
-                numbers[each.run].interval(each.policy, "energy_j", times=1 / _J_PER_KWH),
+                numbers[each.run].energy(each.policy, "metrics", "energy_j"),
+                numbers[each.run].energies(each.policy, "energy_j"),
             )
             for each, _ in shown
         )
@@ -48,12 +49,18 @@ def pareto_plots(
             Plot(
                 name=f"pareto-{name}",
                 title=f"Energy against {label}",
-                says=f"Energy of the fleet in kWh against {words}, 95th percentile, in {unit}, a "
-                "point for each policy, with the 95% interval of its energy. Lower left is "
-                "better; a dashed line joins the points that no other beats in both.",
-                model=_figure(name, f"{label}, {unit}", unit, scale, shown),
+                says=f"Energy of the fleet in {energy.name} against {words}, 95th percentile, in "
+                f"{unit}, a point for each policy, with the 95% interval of its energy. Lower left "
+                "is better; a dashed line joins the points that no other beats in both.",
+                model=_figure(name, f"{label}, {unit}", unit, scale, energy, shown),
                 table=Table(
-                    ("policy", f"{label}, {unit}", "energy, kWh", "95% interval, kWh"), rows
+                    (
+                        "policy",
+                        f"{label}, {unit}",
+                        f"energy, {energy.name}",
+                        f"95% interval, {energy.name}",
+                    ),
+                    rows,
                 ),
             )
         )
@@ -70,11 +77,15 @@ def _figure(
     label: str,
     unit: str,
     scale: float,
+    energy: EnergyUnit,
     shown: Sequence[tuple[Series, Mapping[str, Any]]],
 ) -> Any:
-    points = [(scale * p["metrics"][name]["p95_s"], p["metrics"]["energy_kwh"]) for _, p in shown]
-    intervals = [_interval_kwh(policy) for _, policy in shown]
-    plot = frame(label, "energy of the fleet, kWh", y_range=_padded(intervals))
+    points = [
+        (scale * p["metrics"][name]["p95_s"], p["metrics"]["energy_j"] / energy.joules)
+        for _, p in shown
+    ]
+    intervals = [_interval(policy, energy) for _, policy in shown]
+    plot = frame(label, f"energy of the fleet, {energy.name}", y_range=_padded(intervals))
     plot.x_range.range_padding = 0.15
     plain_numbers(plot.xaxis)
     plain_numbers(plot.yaxis)
@@ -99,18 +110,18 @@ def _figure(
     tips = [
         ("policy", "@policy"),
         (label.split(",")[0], f"@x{{0,0.000}} {unit}"),
-        ("energy", "@y{0,0.000} kWh [@low{0,0.000}, @high{0,0.000}]"),
+        ("energy", f"@y{{0,0.000}} {energy.name} [@low{{0,0.000}}, @high{{0,0.000}}]"),
         ("saving", "@saving{0.0}%"),
     ]
     hover(plot, drawn, tips)
     return plot
 
 
-def _interval_kwh(policy: Mapping[str, Any]) -> tuple[float, float]:
-    energy = policy["energy_j"]
-    value, low, high = (energy[end] for end in ("value", "low", "high"))
+def _interval(policy: Mapping[str, Any], unit: EnergyUnit) -> tuple[float, float]:
+    told = policy["energy_j"]
+    value, low, high = (told[end] for end in ("value", "low", "high"))
     ends = (value, value) if low is None else (low, high)
-    return ends[0] / _J_PER_KWH, ends[1] / _J_PER_KWH
+    return ends[0] / unit.joules, ends[1] / unit.joules
 
 
 def _padded(intervals: Sequence[tuple[float, float]]) -> Range1d:

@@ -22,6 +22,12 @@ def changed(run, **changes):
     (run / "summary.json").write_text(json.dumps({**summary_of(run), **changes}))
 
 
+def lacking(run, name):
+    summary = summary_of(run)
+    del summary[name]
+    (run / "summary.json").write_text(json.dumps(summary))
+
+
 def half(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -41,6 +47,7 @@ WRONG = {
     "older": (lambda run: changed(run, schema_version=1), "older phasewatt: replay again"),
     "newer": (lambda run: changed(run, schema_version=99), "newer phasewatt: update this one"),
     "another schema": (lambda run: changed(run, schema="x"), 'no "schema" of "phasewatt-summary"'),
+    "lacks words": (lambda run: lacking(run, "words"), "summary.json: lacks 'words'"),
     "cut-off summary": (lambda run: half(run / "summary.json"), "not JSON"),
     "no curves": (lambda run: (run / "curves.json").unlink(), "curves.json: is missing"),
     "no table": (lambda run: (run / "power.parquet").unlink(), "power.parquet: is missing"),

@@ -12,6 +12,8 @@ from simulate.plan.goals import Goals, latency_goals
 from simulate.plan.runs import RunTask, run
 from simulate.words import default_words, worded
 
+RECIPE = "synthetic:poisson,rate=0.35,n=90,prompt=lognormal:300:0.5,output=lognormal:12:0.5"
+
 
 def words_of(directory, calibration, trace, **options):
     """Words about ``calibration`` and ``trace`` (a recipe, or columns), written to files."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import two_models
-from fleets import brute_force, goals_of, words_of
+from fleets import RECIPE, brute_force, goals_of, words_of
 
 from phasewatt.errors import BadOption
 from simulate.costs import Growth, parse_objective
@@ -69,9 +69,6 @@ def test_one_server_of_exponential_services_has_the_clock_of_theory(tmp_path):
         assert gpu_w == pytest.approx(watts[best], rel=0.05)
 
 
-RECIPE = "synthetic:poisson,rate=0.35,n=90,prompt=lognormal:300:0.5,output=lognormal:12:0.5"
-
-
 @pytest.mark.parametrize(
     ("objective", "grid", "costs"),
     [
@@ -81,9 +78,7 @@ RECIPE = "synthetic:poisson,rate=0.35,n=90,prompt=lognormal:300:0.5,output=logno
     ],
 )
 def test_small_spaces_are_planned_as_brute_force_plans_them(tmp_path, objective, grid, costs):
-    words = words_of(
-        tmp_path, tiny.uncertain(), RECIPE, policy=(*CLOCKS, "min-edp", "max-frequency"), **costs
-    )
+    words = words_of(tmp_path, tiny.uncertain(), RECIPE, policy=(*CLOCKS, "min-edp"), **costs)
     axes = parse_axes(grid)
     goals = goals_of("ttft=6,e2e=18", confidence=0.9, max_gpus=7)
     kept = brute_force(candidates_of(words, axes), goals, objective, 3, 7)
@@ -222,3 +217,11 @@ def test_wrong_plans(tmp_path):
         plan(words, goals_of("ttft=6"), ENERGY, jobs=0)
     with pytest.raises(BadOption, match="nothing tells cost"):
         plan(words, goals_of("ttft=6"), parse_objective("cost"))
+
+
+def test_where_energy_is_paid_for_more_replicas_pay_only_so_far(tmp_path):
+    words = words_of(tmp_path, tiny.calibration(), RECIPE, policy="fixed:1750", price="-0.2")
+    found = plan(words, goals_of("ttft=6", max_gpus=9), parse_objective("cost"), draws=2, jobs=1)
+    assert found.choice.replicas == 9
+    assert found.choice.value < 0
+    assert found.choice.below.startswith("it would do")

@@ -1,0 +1,110 @@
+"""Plans and sweeps on the page: what they found is there, as their files tell it."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+from html_reports import Page
+
+from model.calibration import dump
+from phasewatt.errors import BadResult
+from simulate.cli import main
+from simulate.html.page import page_of
+from simulate.html.plan_part import PLAN_VERSION
+from simulate.html.result import read_result
+from simulate.html.sweep_part import SWEEP_VERSION
+from simulate.number import number
+from simulate.plan.document import SCHEMA_VERSION as WRITTEN_PLAN_VERSION
+from simulate.sweep.document import SWEEP_VERSION as WRITTEN_SWEEP_VERSION
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("desk")
+    (directory / "tiny.json").write_text(dump(tiny.uncertain()))
+    rng = np.random.default_rng(4)
+    arrivals = np.cumsum(rng.exponential(8.0, 60))
+    rows = [f"{at},{rng.integers(1, 900)},{rng.integers(2, 40)}" for at in arrivals]
+    (directory / "t.csv").write_text("arrival_s,prompt_tokens,output_tokens\n" + "\n".join(rows))
+    return directory
+
+
+def run(desk, command, *words):
+    given = ["--trace", desk / "t.csv", "--calibration", desk / "tiny.json"]
+    with pytest.raises(SystemExit) as end:
+        main([command, *map(str, (*given, *words, "-o", desk / command))])
+    return end.value.code, desk / command
+
+
+@pytest.fixture(scope="module")
+def swept(desk):
+    grids = ("--grid", "replicas=2:3", "--grid", "policy=min-edp,fixed:1500")
+    return run(desk, "sweep", *grids, "--jobs", "1")[1]
+
+
+def planned(desk, slo, name="plan"):
+    words = ("--slo", slo, "--policy", "fixed:1500", "--policy", "fixed:1750")
+    return run(desk, "plan", *words, "--batching", "none", "--seeds", "3", "--jobs", "1")
+
+
+def cells(page):
+    return [words.strip() for words in page.text if words.strip()]
+
+
+def test_versions_are_those_that_are_written():
+    assert (PLAN_VERSION, SWEEP_VERSION) == (WRITTEN_PLAN_VERSION, WRITTEN_SWEEP_VERSION)
+
+
+def test_a_sweep_shows_every_point_and_what_nothing_beats(swept):
+    raw = (swept / "report.html").read_text()
+    page, sweep = Page(raw), json.loads((swept / "sweep.json").read_text())
+    shown = cells(page)
+    assert sweep["front"]
+    for choice in sweep["front"]:
+        assert choice["command"] in shown
+        assert number(choice["e2e_p95_s"]) in shown
+    plots = raw.split('id="plots">')[1].split("</script>")[0]
+    for axis in ("replicas 2", "replicas 3"):
+        assert axis in plots
+    for line in sweep["warnings"]:
+        assert line in shown
+
+
+def test_a_plan_shows_its_choice_its_what_ifs_and_what_it_left_out(desk):
+    code, directory = planned(desk, "e2e=60s")
+    assert code == 0
+    page, plan = (
+        Page((directory / "report.html").read_text()),
+        json.loads((directory / "plan.json").read_text()),
+    )
+    shown, best = cells(page), plan["choices"][0]
+    assert any(
+        words.startswith(f"{best['replicas']} replica") and best["candidate"] in words
+        for words in shown
+    )
+    assert best["command"] in shown
+    for each in plan["what_ifs"]:
+        assert each["change"] in shown
+    for each in plan["dropped"]:
+        assert each["reason"] in shown
+    for each in plan["costs"]:
+        assert any(each["source"] in words for words in shown)
+    # The replay of the choice is on the same page.
+    assert page.figures
+    assert any(words.startswith("Energy by state") for words in shown)
+
+
+def test_a_plan_that_nothing_keeps_is_a_page_too(desk):
+    code, directory = planned(desk, "e2e=1ms")
+    assert code == 1
+    (directory / "summary.json").unlink(missing_ok=True)
+    page = Page(page_of([read_result(directory)]))
+    assert "No candidate keeps the goals" in cells(page)
+    assert not page.figures
+
+
+def test_a_sweep_that_lacks_its_points_is_refused(swept, tmp_path):
+    (tmp_path / "sweep.json").write_text((swept / "sweep.json").read_text())
+    with pytest.raises(BadResult, match=r"sweep.parquet: is missing"):
+        page_of([read_result(tmp_path)])
