@@ -80,8 +80,8 @@ def test_one_server_of_exponential_services_has_the_clock_of_theory(tmp_path):
 def test_small_spaces_are_planned_as_brute_force_plans_them(tmp_path, objective, grid, costs):
     words = words_of(tmp_path, tiny.uncertain(), RECIPE, policy=(*CLOCKS, "min-edp"), **costs)
     axes = parse_axes(grid)
-    goals = goals_of("ttft=6,e2e=18", confidence=0.9, max_gpus=6)
-    kept = brute_force(candidates_of(words, axes), goals, objective, 3, 6)
+    goals = goals_of("ttft=6,e2e=18", confidence=0.9, max_gpus=7)
+    kept = brute_force(candidates_of(words, axes), goals, objective, 3, 7)
     found = plan(words, goals, parse_objective(objective), axes, draws=3, jobs=1)
     best = min(kept, key=kept.__getitem__)
     assert (found.choice.candidate.label, found.choice.replicas) == best
