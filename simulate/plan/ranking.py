@@ -84,29 +84,27 @@ class Ranking:
     dropped: tuple[Dropped, ...]
 
 
-def rank(
-    candidates: Sequence[Candidate],
-    question: Question,
-    costs: Costs,
-    looking: Workers[LookTask, Look],
-    running: Workers[RunTask, Run],
-) -> Ranking:
+Looks = dict[Candidate, tuple[Look, ...] | str]
+"""What the curves say of each candidate, draw by draw, or why it cannot be run."""
+
+
+def look_at(
+    candidates: Sequence[Candidate], question: Question, looking: Workers[LookTask, Look]
+) -> Looks:
+    """Return what the curves say of ``candidates``."""
+    found = looking.drive([_looked(each, question) for each in candidates])
+    return dict(zip(candidates, found, strict=True))
+
+
+def rank(looks: Looks, question: Question, costs: Costs, running: Workers[RunTask, Run]) -> Ranking:
     """Find the size of every candidate that bounds and first runs leave, and order them.
 
     Raises:
         BadOption, OutOfRange: ``costs`` do not tell of some candidate, or of the span of the trace.
     """
-    looks = dict(
-        zip(
-            candidates,
-            looking.drive([_looked(each, question) for each in candidates]),
-            strict=True,
-        )
-    )
     contest = _Contest(question, running, {})
     left: list[Candidate] = []
-    for candidate in candidates:
-        found = looks[candidate]
+    for candidate, found in looks.items():
         if isinstance(found, str):
             contest.drop(candidate, "bound", f"{UNRUNNABLE}{found}")
             continue
