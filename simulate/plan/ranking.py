@@ -6,7 +6,7 @@ are none.
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phasewatt.errors import UserError
 from simulate.costs import Costs
@@ -93,7 +93,10 @@ def look_at(
 ) -> Looks:
     """Return what the curves say of ``candidates``."""
     found = looking.drive([_looked(each, question) for each in candidates])
-    return dict(zip(candidates, found, strict=True))
+    return {
+        who if isinstance(looks, str) else replace(who, prefilling=looks[0].prefilling): looks
+        for who, looks in zip(candidates, found, strict=True)
+    }
 
 
 def rank(looks: Looks, question: Question, costs: Costs, running: Workers[RunTask, Run]) -> Ranking:

@@ -71,6 +71,7 @@ def what_ifs(
     usual = replace(question, goals=goals)
     most = None if goals.max_gpus is None else goals.max_gpus // best.candidate.gpus
     low_mhz = lowest_common_mhz(best.candidate)
+    least = best.candidate.smallest
     cases = [
         (
             f"load {MORE_LOAD - 1:+.0%}",
@@ -89,11 +90,11 @@ def what_ifs(
     ]
     if best.candidate.policy != STOCK:
         stock = best.candidate.under(STOCK)
-        cases.append(("clocks left alone", stock, usual, 1, best.replicas))
+        cases.append(("clocks left alone", stock, usual, least, best.replicas))
     if low_mhz is not None:
         lowest = best.candidate.under(f"fixed:{low_mhz:g}")
         words = f"lowest clock, {low_mhz:,.0f} MHz"
-        cases.append((words, lowest, usual, 1, best.replicas))
+        cases.append((words, lowest, usual, least, best.replicas))
     found = running.drive(
         [screened(who, asked, low, likely, most) for _, who, asked, low, likely in cases]
     )
