@@ -38,7 +38,7 @@ class WhatIf:
         policy: the governor then.
         replicas: how many are needed then; None where no number does.
         value: what is to be least then; None where no fleet does.
-        against: its ratio to the plan's, as in the first draw.
+        against: its ratio to the plan's, as in the first draw; None where that comes to nothing.
         note: what else must be known.
     """
 
@@ -104,7 +104,13 @@ def what_ifs(
         if same and asked is usual:
             value = same[0].value
             rows.append(
-                WhatIf(change, candidate.policy, same[0].replicas, value, value / best.value)
+                WhatIf(
+                    change,
+                    candidate.policy,
+                    same[0].replicas,
+                    value,
+                    _ratio(value, best.value),
+                )
             )
         else:
             rows.append(_row(change, outcome, asked, question, best))
@@ -164,11 +170,16 @@ def _row(change: str, outcome: Found, asked: Question, question: Question, best:
     policy = outcome.candidate.policy
     if outcome.failed is not None:
         return WhatIf(change, policy, None, None, None, outcome.failed)
-    ratio = asked.value(outcome.runs) / question.value(best.runs[:1])
+    ratio = _ratio(asked.value(outcome.runs), question.value(best.runs[:1]))
+    value = best.value if ratio is None else ratio * best.value
     note = ""
-    if ratio < 1 and policy != best.candidate.policy:
+    if value < best.value and policy != best.candidate.policy:
         note = f"less than the plan: try it with --policy {policy}"
-    return WhatIf(change, policy, outcome.replicas, ratio * best.value, ratio, note)
+    return WhatIf(change, policy, outcome.replicas, value, ratio, note)
+
+
+def _ratio(value: float, plans: float) -> float | None:
+    return value / plans if plans else None
 
 
 def _dearer(ranking: Ranking, question: Question, costs: Costs) -> tuple[WhatIf, ...]:
@@ -191,7 +202,7 @@ def _dearer(ranking: Ranking, question: Question, costs: Costs) -> tuple[WhatIf,
             then.candidate.policy,
             then.replicas,
             value(then),
-            value(then) / ranking.choices[0].value,
+            _ratio(value(then), ranking.choices[0].value),
             "" if same else f"then the best is {then.candidate.label}",
         ),
     )
