@@ -27,7 +27,7 @@ parameter (``rate_scale``), as click converts it."""
 
 def default_words() -> dict[str, Any]:
     """Return every option at its default."""
-    return dict(_said().make_context("simulate", []).params)
+    return dict(_defaults())
 
 
 def worded(words: Words, changes: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
@@ -135,6 +135,11 @@ def _replay(words: Words) -> dict[str, Any]:
         "by": tuple(dict.fromkeys(parse_by(way) for way in words["by"])),
         "token_times": words["token_times"],
     }
+
+
+@cache
+def _defaults() -> Words:
+    return _said().make_context("simulate", []).params
 
 
 @cache

@@ -5,8 +5,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 import tiny
 
+from model.calibration import dump
+from simulate.cli import main
 from simulate.compare import compare
 from simulate.metrics import Slo
 from simulate.results import write_results
@@ -27,6 +30,33 @@ def write_run(directory, seed=1, **changes):
     comparison = compare(trace, tiny.uncertain(), replace(scenario, **changes))
     write_results(comparison, directory)
     return directory
+
+
+def write_plan_and_sweep(desk):
+    """Plan and sweep over a small trace by the commands, as users do; return both directories."""
+    (desk / "tiny.json").write_text(dump(tiny.uncertain()))
+    rng = np.random.default_rng(4)
+    arrivals = np.cumsum(rng.exponential(8.0, 60))
+    rows = [f"{at},{rng.integers(1, 900)},{rng.integers(2, 40)}" for at in arrivals]
+    (desk / "t.csv").write_text("arrival_s,prompt_tokens,output_tokens\n" + "\n".join(rows))
+    grids = ("--grid", "replicas=2:3", "--grid", "policy=min-edp,fixed:1500", "--jobs", "1")
+    assert run_command(desk, "sweep", *grids) == 0
+    assert run_command(desk, "plan", *PLANNED, "--slo", "e2e=60s") == 0
+    return desk / "plan", desk / "sweep"
+
+
+PLANNED = (
+    *("--policy", "fixed:1500", "--policy", "fixed:1750"),
+    *("--batching", "none", "--seeds", "3", "--jobs", "1"),
+)
+
+
+def run_command(desk, command, *words, output=None):
+    """Run a command of `simulate` on what lies on ``desk``; return its exit code."""
+    given = ["--trace", desk / "t.csv", "--calibration", desk / "tiny.json"]
+    with pytest.raises(SystemExit) as end:
+        main([command, *map(str, (*given, *words, "-o", desk / (output or command)))])
+    return end.value.code
 
 
 def summary_of(directory):

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -183,12 +182,14 @@ def _held_mhz(
 def _parts(results: Sequence[Result]) -> list[Part]:
     """Return the plans and sweeps that are there."""
     found = []
-    for result in results:
-        if "plan.json" in result.also:
-            found.append(plan_part(result.also["plan.json"], result.name))
-        if "sweep.json" in result.also:
-            found.append(sweep_part(result.also["sweep.json"], result.directory, result.name))
-    return [replace(part, name=f"{part.name}-{index}") for index, part in enumerate(found)]
+    for index, result in enumerate(results):
+        for file, document in result.also.items():
+            name = f"{Path(file).stem}-{index}"
+            if file == "plan.json":
+                found.append(plan_part(document, name, result.name))
+            else:
+                found.append(sweep_part(document, result.directory, name, result.name))
+    return found
 
 
 def _title(runs: Sequence[Result], parts: Sequence[Part], answers: Sequence[Answer]) -> Markup:

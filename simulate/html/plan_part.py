@@ -17,12 +17,14 @@ PLAN_VERSION = 1
 _SCALES = {"ttft": ("s", 1.0), "tpot": ("ms", 1e3), "e2e": ("s", 1.0)}
 
 
-def plan_part(plan: Document, run_name: str) -> Part:
-    """Return what the page shows of ``plan``; ``run_name`` tells it from others, or is empty."""
-    name = f"plan-{run_name}" if run_name else "plan"
+def plan_part(plan: Document, name: str, run_name: str) -> Part:
+    """Return what the page shows of ``plan``; ``name`` is the part's id.
+
+    ``run_name`` tells it from others, or is empty.
+    """
     best = plan["choices"][0] if plan["choices"] else None
     return Part(
-        name="plan",
+        name=name,
         heading=f"The plan of {run_name}" if run_name else "The plan",
         answer=_answer(plan, best),
         lines=tuple(_lines(plan, best)),

@@ -30,18 +30,19 @@ _J_PER_KWH = 3.6e6
 _SCALES = {"tpot": ("ms", 1e3), "itl": ("ms", 1e3)}
 
 
-def sweep_part(sweep: Document, directory: Path, run_name: str) -> Part:
-    """Return what the page shows of the sweep in ``directory``.
+def sweep_part(sweep: Document, directory: Path, name: str, run_name: str) -> Part:
+    """Return what the page shows of the sweep in ``directory``; ``name`` is the part's id.
+
+    ``run_name`` tells it from others, or is empty.
 
     Raises:
         BadResult: ``sweep.parquet`` cannot be read.
     """
     table = _read(directory / "sweep.parquet")
-    name = f"sweep-{run_name}" if run_name else "sweep"
     axes = " x ".join(f"{len(values)} {axis}" for axis, values in sweep["axes"].items())
     seeds = f", {sweep['seeds']} seeds each" if sweep["seeds"] > 1 else ""
     return Part(
-        name="sweep",
+        name=name,
         heading=f"The sweep of {run_name}" if run_name else "The sweep",
         answer=f"{sweep['points']:,} points" + (f": {axes}{seeds}" if axes else ""),
         lines=tuple(_lines(sweep, table)),
@@ -88,7 +89,7 @@ def _latency(sweep: Document) -> tuple[str, str, float]:
 def _plot(sweep: Document, table: pa.Table, name: str) -> Plot:
     column, words, scale = _latency(sweep)
     axes = [axis.replace("-", "_") for axis in sweep["axes"] if axis != "policy"]
-    wanted = ["policy", "error", "pareto", "energy_j", column, *axes]
+    wanted = ["policy", "mark", "error", "pareto", "energy_j", column, *axes]
     told = table.select([name for name in dict.fromkeys(wanted) if name in table.column_names])
     rows = [row for row in told.to_pylist() if row["error"] is None and row[column] is not None]
     if len(rows) > MOST_POINTS:
@@ -98,10 +99,8 @@ def _plot(sweep: Document, table: pa.Table, name: str) -> Plot:
     plot.x_range.range_padding = plot.y_range.range_padding = 0.05
     plain_numbers(plot.xaxis)
     plain_numbers(plot.yaxis)
-    policies = list(dict.fromkeys(row["policy"] for row in rows))
     drawn, keys = [], []
-    for index, policy in enumerate(policies):
-        mine = [row for row in rows if row["policy"] == policy]
+    for index, (policy, mine) in enumerate(_by_policy(rows).items()):
         columns = {
             "x": [scale * row[column] for row in mine],
             "y": [row["energy_j"] / _J_PER_KWH for row in mine],
@@ -124,6 +123,17 @@ def _plot(sweep: Document, table: pa.Table, name: str) -> Plot:
         _choices(sweep, sweep["front"]),
         tuple(keys),
     )
+
+
+def _by_policy(rows: Sequence[Document]) -> dict[str, list[Document]]:
+    """Return rows by policy; where axes make too many to tell apart, only those that are marks."""
+    marks = {row["policy"] for row in rows if row["mark"]}
+    few = len({row["policy"] for row in rows}) < SERIES_COUNT
+    found: dict[str, list[Document]] = {}
+    for row in rows:
+        told = few or row["policy"] in marks
+        found.setdefault(row["policy"] if told else "points of the grid", []).append(row)
+    return found
 
 
 def _tables(sweep: Document) -> Iterator[tuple[str, Table]]:

@@ -31,7 +31,14 @@ _WIDE = 10
 
 
 def plot_sweep(swept: Sweep, path: Path) -> None:
-    """Draw energy over the axes where one or two vary, and energy against the sweep's latency."""
+    """Draw what :func:`figure_of` says into ``path``."""
+    figure = figure_of(swept)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=DPI, metadata={"Software": "phasewatt"})
+
+
+def figure_of(swept: Sweep) -> Figure:
+    """Return energy over the axes where one or two vary, and energy against the latency."""
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     varying = [axis for axis in swept.plan.axes if axis.varies and axis.name != POLICY]
     series = {} if swept.plan.over_clocks and len(varying) > 1 else _series(swept, varying)
@@ -56,8 +63,7 @@ def plot_sweep(swept: Sweep, path: Path) -> None:
         handles.append(Line2D([], [], **{**_marker(0), "markersize": 5}, markerfacecolor="white"))
         labels.append("hollow: saturated")
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=DPI, metadata={"Software": "phasewatt"})
+    return figure
 
 
 def _is_map(swept: Sweep, varying: Sequence[Axis]) -> bool:

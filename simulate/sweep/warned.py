@@ -4,7 +4,6 @@ In: points and their rows. Out: a few sentences.
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,19 +36,19 @@ def warnings_of(plan: Plan, rows: Sequence[Row]) -> tuple[str, ...]:
             f"{saturated:,} of {len(rows):,} points are saturated: queues still grew at the end, "
             "so their latencies depend on the length of the trace"
         )
-    alike: dict[str, Counter[str]] = {}
+    alike: dict[str, list[str]] = {}
     for row in rows:
-        for line in row["warnings"] or ():
-            # That of the baseline, which is in every point, would be counted as each point's own.
-            if _SATURATED not in line:
-                alike.setdefault(_NUMBER.sub("#", line), Counter())[line] += 1
+        # Saturation of the baseline, which is in every point, would be counted as each point's own.
+        told = [line for line in row["warnings"] or () if _SATURATED not in line]
+        first = {_NUMBER.sub("#", line): line for line in reversed(told)}
+        for kind in reversed(first):
+            alike.setdefault(kind, []).append(first[kind])
     ran = len(rows) - len(refused)
     for lines in list(alike.values())[:_MOST]:
-        first = next(iter(lines))
-        points = lines.total()
-        found.append(
-            first if lines[first] == ran else f"{first} (so or alike in {points:,} points)"
-        )
+        if lines.count(lines[0]) == ran:
+            found.append(lines[0])
+        else:
+            found.append(f"{lines[0]} (this or alike in {len(lines):,} of {ran:,} points)")
     if len(alike) > _MOST:
         found.append(f"{len(alike) - _MOST} more kinds of warnings are in the column 'warnings'")
     return tuple(found)

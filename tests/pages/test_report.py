@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from html_reports import HOSTILE_DIRECTORY, summary_of, told, write_run
+from html_reports import HOSTILE_DIRECTORY, summary_of, told, write_plan_and_sweep, write_run
 from selenium.webdriver.common.keys import Keys
 
 from simulate.html.palette import DARK, LIGHT, contrast
@@ -32,6 +32,14 @@ def several(run, tmp_path_factory):
     other = write_run(place / HOSTILE_DIRECTORY, replicas=3, policies=("min-edp",))
     write_report([run, other], place / "report.html")
     return place / "report.html"
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """A page of a plan, with the replay of its choice, and of a sweep."""
+    desk = tmp_path_factory.mktemp("desk")
+    write_report(write_plan_and_sweep(desk), desk / "report.html")
+    return desk / "report.html"
 
 
 @pytest.fixture
@@ -75,6 +83,14 @@ class TestEveryReader:
         browser.wait(DRAWN)
         assert browser.complaints() == []
         assert browser.overflow_px() == 0
+
+    def test_plans_and_sweeps_draw_too(self, browser, planned, width_px, scheme):
+        browser.open(planned.as_uri(), width_px, scheme)
+        browser.wait(DRAWN)
+        assert browser.complaints() == []
+        assert browser.asked_for() == [planned.as_uri()]
+        assert browser.overflow_px() == 0
+        assert {"plan-0", "sweep-1"} <= {e.get_attribute("id") for e in browser.all("section")}
 
 
 def test_what_the_browser_shows_is_the_summary(shown, run):

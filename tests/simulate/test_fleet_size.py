@@ -99,7 +99,7 @@ def test_progress_counts_every_query_of_every_policy_and_draw():
     scenario = Scenario(("fixed:1500", "max-frequency"), replicas=2, draws=2)
     steps = []
     compare(trace, tiny.uncertain(), scenario, steps.append)
-    assert sum(steps[:2]) == 1234
+    assert 1234 in np.cumsum(steps)
     assert planned_queries(trace, scenario) == 1234 * 2 * 3
     assert sum(steps) == planned_queries(trace, scenario)
 

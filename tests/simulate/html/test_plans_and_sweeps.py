@@ -2,14 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
-import tiny
-from html_reports import Page
+from html_reports import PLANNED, Page, run_command, write_plan_and_sweep
 
-from model.calibration import dump
 from phasewatt.errors import BadResult
-from simulate.cli import main
 from simulate.html.page import page_of
 from simulate.html.plan_part import PLAN_VERSION
 from simulate.html.result import read_result
@@ -21,31 +17,22 @@ from simulate.sweep.document import SWEEP_VERSION as WRITTEN_SWEEP_VERSION
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("desk")
-    (directory / "tiny.json").write_text(dump(tiny.uncertain()))
-    rng = np.random.default_rng(4)
-    arrivals = np.cumsum(rng.exponential(8.0, 60))
-    rows = [f"{at},{rng.integers(1, 900)},{rng.integers(2, 40)}" for at in arrivals]
-    (directory / "t.csv").write_text("arrival_s,prompt_tokens,output_tokens\n" + "\n".join(rows))
-    return directory
-
-
-def run(desk, command, *words):
-    given = ["--trace", desk / "t.csv", "--calibration", desk / "tiny.json"]
-    with pytest.raises(SystemExit) as end:
-        main([command, *map(str, (*given, *words, "-o", desk / command))])
-    return end.value.code, desk / command
+    return tmp_path_factory.mktemp("desk")
 
 
 @pytest.fixture(scope="module")
-def swept(desk):
-    grids = ("--grid", "replicas=2:3", "--grid", "policy=min-edp,fixed:1500")
-    return run(desk, "sweep", *grids, "--jobs", "1")[1]
+def written(desk):
+    return write_plan_and_sweep(desk)
 
 
-def planned(desk, slo, name="plan"):
-    words = ("--slo", slo, "--policy", "fixed:1500", "--policy", "fixed:1750")
-    return run(desk, "plan", *words, "--batching", "none", "--seeds", "3", "--jobs", "1")
+@pytest.fixture(scope="module")
+def planned(written):
+    return written[0]
+
+
+@pytest.fixture(scope="module")
+def swept(written):
+    return written[1]
 
 
 def cells(page):
@@ -71,13 +58,9 @@ def test_a_sweep_shows_every_point_and_what_nothing_beats(swept):
         assert line in shown
 
 
-def test_a_plan_shows_its_choice_its_what_ifs_and_what_it_left_out(desk):
-    code, directory = planned(desk, "e2e=60s")
-    assert code == 0
-    page, plan = (
-        Page((directory / "report.html").read_text()),
-        json.loads((directory / "plan.json").read_text()),
-    )
+def test_a_plan_shows_its_choice_its_what_ifs_and_what_it_left_out(planned):
+    page = Page((planned / "report.html").read_text())
+    plan = json.loads((planned / "plan.json").read_text())
     shown, best = cells(page), plan["choices"][0]
     assert any(
         words.startswith(f"{best['replicas']} replica") and best["candidate"] in words
@@ -95,11 +78,9 @@ def test_a_plan_shows_its_choice_its_what_ifs_and_what_it_left_out(desk):
     assert any(words.startswith("Energy by state") for words in shown)
 
 
-def test_a_plan_that_nothing_keeps_is_a_page_too(desk):
-    code, directory = planned(desk, "e2e=1ms")
-    assert code == 1
-    (directory / "summary.json").unlink(missing_ok=True)
-    page = Page(page_of([read_result(directory)]))
+def test_a_plan_that_nothing_keeps_is_a_page_too(desk, written):
+    assert run_command(desk, "plan", *PLANNED, "--slo", "e2e=1ms", output="none") == 1
+    page = Page((desk / "none" / "report.html").read_text())
     assert "No candidate keeps the goals" in cells(page)
     assert not page.figures
 

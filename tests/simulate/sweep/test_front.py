@@ -12,6 +12,7 @@ from rich.console import Console
 
 from simulate.sweep.figures import SCHEMA
 from simulate.sweep.front import pareto
+from simulate.sweep.picture import figure_of
 from simulate.sweep.table import print_sweep
 
 NUMBERS = st.one_of(st.integers(0, 5).map(float), st.just(math.inf))
@@ -131,7 +132,7 @@ def test_warnings_that_differ_in_numbers_alone_are_told_once(words):
         "2 of 4 points are saturated: queues still grew at the end, so their latencies depend on "
         "the length of the trace",
         "assumed: a link",
-        "extrapolated: 1% of prompts (so or alike in 4 points)",
+        "extrapolated: 1% of prompts (this or alike in 4 of 4 points)",
     )
 
 
@@ -142,3 +143,44 @@ def test_numbers_and_words_are_columns(words):
     assert table["policy"].to_pylist() == ["min-edp"] * 4
     assert table["seed"].to_pylist() == [0] * 4
     assert table.column_names.index("replicas") < table.column_names.index("energy_j")
+
+
+def test_lines_are_drawn_over_one_axis(words):
+    def figures(said):
+        return {"energy_j": 3.6e6 * int(said["replicas"]), "e2e_p95_s": 2.0 + len(said["policies"])}
+
+    sweep = swept(words, ["replicas=3,1,2", "policy=min-edp,fixed:1500"], engine=made_up(figures))
+    energy, latency = figure_of(sweep).axes
+    for line, policy in zip(energy.lines, ("min-edp", "fixed:1500"), strict=True):
+        assert line.get_label() == policy
+        assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2, 3], [1, 2, 3])
+    assert [list(line.get_ydata()) for line in latency.lines] == [[3, 3, 3]] * 2
+    assert (energy.get_xlabel(), energy.get_ylabel()) == ("replicas", "energy of the fleet, kWh")
+
+
+def test_a_map_is_drawn_over_both_clocks_and_marks_lie_where_they_are_held(words):
+    marked = {**words, "policies": ("max-frequency",), "replicas": "2"}
+    sweep = swept(marked, ["prefill-mhz=1000,1500,2000", "decode-mhz=1000,2000"])
+    left = figure_of(sweep).axes[0]
+    (mesh,) = left.collections
+    rows = [row for row in sweep.table().to_pylist() if not row["mark"]]
+    assert mesh.get_array().reshape(-1).tolist() == [row["energy_j"] / 3.6e6 for row in rows]
+    (mark,) = left.lines
+    # A prefill of Tiny GPU draws 50 + 300 f W, f of 2000 MHz, and may draw 320.
+    assert mark.get_xdata() == pytest.approx([2000])
+    assert mark.get_ydata() == pytest.approx([1800])
+
+
+def test_more_axes_are_drawn_as_fronts(words):
+    def figures(said):
+        replicas = int(said["replicas"])
+        return {"energy_j": 3.6e6 * replicas, "e2e_p95_s": 60 / replicas, "saturated": replicas < 2}
+
+    grids = ["replicas=1,2,3", "max-slowdown=0.1,0.2,0.3", "rate-scale=1,2", "limit=3,4"]
+    (axes,) = figure_of(swept(words, grids, engine=made_up(figures))).axes
+    fronts = [line for line in axes.lines if line.get_linestyle() == "-"]
+    assert [line.get_label() for line in fronts] == [
+        f"rate-scale {scale}, limit {limit}" for scale in (1, 2) for limit in (3, 4)
+    ]
+    for line in fronts:
+        assert (list(line.get_xdata()), list(line.get_ydata())) == ([60, 30, 20], [1, 2, 3])
