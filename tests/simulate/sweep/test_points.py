@@ -113,10 +113,10 @@ def test_baselines_are_replayed_once_a_setting(words, monkeypatch):
 
 def test_a_baseline_in_a_file_that_changes_is_replayed_again(words, tmp_path):
     file = tmp_path / "base.py"
-    text = "from policies.governor import fixed\ndef base(_, setting):\n    return fixed('{}', setting)"
+    text = "from policies.governor import fixed\n\n\ndef base(_, setting):\n"
     energies = []
     for mhz in (1000, 2000):
-        file.write_text(text.format(mhz))
+        file.write_text(f"{text}    return fixed('{mhz}', setting)\n")
         sweep = swept({**words, "baseline": f"{file}:base", "replicas": "1"}, ["policy=min-edp"])
         energies.append(sweep.rows[0]["baseline_energy_j"])
         alone = swept({**words, "replicas": "1"}, [f"policy=fixed:{mhz}"])
