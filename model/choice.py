@@ -242,23 +242,25 @@ def _shows_extras(solution: Solution) -> bool:
 
 
 def _shows_split(solution: Solution) -> bool:
-    """Whether the rows tell what memory draws at any clock from what it draws by the clock.
+    """Whether the rows can tell what memory draws at any clock from what it draws by the clock.
 
-    Busy memory alone, seen at one clock, fits either: then all that is not the board's goes by the
-    clock, as in every public series of decode (its energy has its least below the highest clock).
+    Memory that was only ever busy at one clock fits either: then all that is not the board's goes
+    by the clock, as in every public series of decode (least energy lies below the highest clock).
+    Steps whose host set the pace say nothing here: how busy memory was is less sure than its clock.
     """
-    estimate, names = solution.estimate, solution.structure.form.names
-    if _SPLIT[0] not in names:
+    rows = solution.rows
+    if "memory_static_w" not in solution.structure.form.names:
         return True
-    numbers = np.unique(solution.index[:, [names.index(name) for name in _SPLIT]])
-    sd = np.sqrt(np.diag(estimate.covariance)[numbers])
-    return bool(np.all(estimate.free[numbers] & (_SPLIT_TOLD * sd < estimate.theta[numbers])))
+    assert rows.activity is not None
+    leads = rows.activity.memory > _LEAD * rows.activity.compute
+    led = rows.rows(leads if rows.pace is None else leads & (rows.pace == 1))
+    return led.block.size > 0 and led.clock_span > _SPLIT_SPAN
 
 
-_SPLIT = ("memory_static_w", "memory_dynamic_w")
-
-_SPLIT_TOLD = 2.0
-"""Both powers of memory are shown by coefficients of more than this many standard errors."""
+_SPLIT_SPAN = 1.15
+_LEAD = 4.0
+"""A kind of step must have been seen at clocks that far apart, and keep memory busy for that many
+times as long as arithmetic (assumed)."""
 
 
 def _by_sharing(tried: Sequence[_Tried]) -> list[list[_Tried]]:

@@ -91,11 +91,16 @@ class Rows:
     @property
     def clock_moved(self) -> bool:
         """Whether any kind of step ran at two clocks: else nothing tells what the clock does."""
+        return self.clock_span > ONE_CLOCK
+
+    @property
+    def clock_span(self) -> float:
+        """Highest over lowest clock of the kind of step that was seen over the widest range."""
         kind = self.configuration
         low, high = np.full(int(kind.max()) + 1, np.inf), np.zeros(int(kind.max()) + 1)
         np.minimum.at(low, kind, self.sm_mhz)
         np.maximum.at(high, kind, self.sm_mhz)
-        return bool(np.any(high > ONE_CLOCK * low))
+        return float(np.max(high / low))
 
     def inputs(self, reference_mhz: float) -> Inputs:
         """Return the steps as a form's inputs, with the constants of each step's block."""

@@ -66,7 +66,7 @@ _DEVICE_RATES = {
 }
 
 _DEVICE_SHARES = {
-    Phase.DECODE: ("memory_clock_share",),
+    Phase.DECODE: ("memory_clock_share", "weight_clock_share"),
     Phase.PREFILL: ("compute_clock_share", "activation_clock_share"),
 }
 

@@ -4,7 +4,7 @@ In: words and axes. Out: candidates, each the words of a fleet whose size is yet
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -13,6 +13,7 @@ from policies import parse_policy
 from policies.registry import require_known
 from simulate.batching import Disaggregated
 from simulate.inputs import scenario_of
+from simulate.plan.split import POOLS, pools_of
 from simulate.sweep.axes import CLOCKS, POLICY, Axis
 from simulate.words import Words, worded
 from traces.recipe import PREFIX
@@ -42,6 +43,8 @@ class Candidate:
         setting: what tells it from others of the same policy, such as ``continuous``.
         gpus: GPUs of one replica.
         fixed: how many replicas it has; None: as many as it needs.
+        pools: whether these are split into two pools; ``prefilling`` is the share of the first,
+            which looks at the curves tell.
     """
 
     items: tuple[tuple[str, Any], ...]
@@ -49,6 +52,8 @@ class Candidate:
     setting: str
     gpus: int
     fixed: int | None
+    pools: bool = False
+    prefilling: float | None = None
 
     @property
     def words(self) -> dict[str, Any]:
@@ -64,17 +69,25 @@ class Candidate:
         """Return the words of the fleet of that size."""
         if self.fixed is not None:
             return self.words
+        if self.pools:
+            prefilling, decoding = pools_of(replicas, self.prefilling or 0.0)
+            return {**self.words, "batching": f"{POOLS}:{prefilling}:{decoding}"}
         return {**self.words, "replicas": str(replicas)}
 
     def under(self, policy: str) -> "Candidate":
         """Return the same kind of fleet under another policy."""
         words = {**self.words, "policies": (policy,), "baseline": policy}
-        return Candidate(tuple(words.items()), policy, self.setting, self.gpus, self.fixed)
+        return replace(self, items=tuple(words.items()), policy=policy)
 
     @property
     def kind(self) -> "Candidate":
-        """The same kind of fleet under the policy that stands for all of them."""
-        return self.under(STOCK)
+        """The same kind of fleet under the policy that stands for all of them, not split yet."""
+        return replace(self.under(STOCK), prefilling=None)
+
+    @property
+    def smallest(self) -> int:
+        """Replicas of the smallest fleet."""
+        return 2 if self.pools else 1
 
     @property
     def redraws(self) -> bool:
@@ -94,19 +107,22 @@ def candidates_of(words: Words, axes: Sequence[Axis] = ()) -> tuple[Candidate, .
     for axis in axes:
         if axis.name in _NOT_PLANNED:
             raise BadOption(f"--grid {axis.name}: cannot be an axis of a plan")
-    found: dict[tuple[tuple[str, Any], ...], Candidate] = {}
+    found: dict[tuple[bool, tuple[tuple[str, Any], ...]], Candidate] = {}
     for changes, setting in _combinations(axes):
         changed = {**worded(words, changes), **_OF_OUTPUTS}
         for policy in changed["policies"]:
             require_known(parse_policy(policy))
             each = {**changed, "policies": (policy,), "baseline": policy, "draws": 0}
+            pools = each["batching"] == POOLS
+            if pools:
+                each["batching"] = f"{POOLS}:1:1"
             items = tuple(each.items())
             scenario = scenario_of(each, (policy,))
             fixed, batching = scenario.replicas, scenario.batching
-            if isinstance(batching, Disaggregated):
+            if isinstance(batching, Disaggregated) and not pools:
                 fixed = batching.prefill_replicas + batching.decode_replicas
-            candidate = Candidate(items, policy, setting, scenario.tensor_parallel, fixed)
-            found.setdefault(items, candidate)
+            gpus = scenario.tensor_parallel
+            found.setdefault((pools, items), Candidate(items, policy, setting, gpus, fixed, pools))
     return tuple(found.values())
 
 

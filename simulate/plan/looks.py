@@ -3,6 +3,7 @@
 In: a :class:`LookTask`. Out: :class:`Look`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,9 +19,11 @@ from simulate.plan.bounds import Floor, fewest_replicas, floor_of
 from simulate.plan.candidates import Candidate
 from simulate.plan.goals import LatencyGoal
 from simulate.plan.runs import MONTH_S, Case, case_of, drawn_curves, span_s
+from simulate.plan.split import pool_seconds
 from simulate.plan.waiting import wait_s
 from simulate.prepare import Prepared
 from simulate.quality import How, quality_of_queries
+from simulate.scenario import TARGET_UTILISATION
 from simulate.serving import Queries, ServingAlone
 
 
@@ -49,6 +52,7 @@ class Look:
         costs: what bills are made of, with the least price and intensity at all times; None where
             a price may be negative, so that less energy is no less money.
         rate: what one replica is made of; the rest is of no meaning.
+        prefilling: the share of replicas that prefill; None where all do both.
     """
 
     model: str
@@ -63,6 +67,7 @@ class Look:
     how: How
     costs: Costs | None
     rate: Rate
+    prefilling: float | None
 
     def month(self, replicas: int) -> Bill | None:
         """Return what a month on ``replicas`` replicas takes at least; None where nobody knows."""
@@ -104,13 +109,20 @@ def look(task: LookTask) -> Look:
         (nominal.model,), np.zeros(case.queries.arrival_s.size, dtype=np.int64), answers
     )
     known = None if quality is None else quality[~np.isnan(quality)]
+    likely = _likely(nominal, scenario.switch_latency_s, case.queries, task.goals)
+    prefilling = None
+    if task.candidate.pools:
+        seconds = pool_seconds(nominal, case.queries, task.goals)
+        prefilling = seconds[0] / sum(seconds)
+        likely = math.ceil(sum(seconds) / span_s(case) / TARGET_UTILISATION)
+    smallest = task.candidate.smallest
     return Look(
         model=nominal.model,
         latencies_s={goal.figure.name: floor.percentile_s(goal.figure) for goal in task.goals},
-        fewest=1
+        fewest=smallest
         if floor.busy_s == 0
-        else fewest_replicas(ready, scenario, case.queries, task.goals),
-        likely=_likely(nominal, scenario.switch_latency_s, case.queries, task.goals),
+        else max(smallest, fewest_replicas(ready, scenario, case.queries, task.goals)),
+        likely=max(smallest, likely),
         busy_s=floor.busy_s,
         joules=floor.joules,
         standing_w=floor.standing_w,
@@ -119,6 +131,7 @@ def look(task: LookTask) -> Look:
         how=how,
         costs=_cheapest(case),
         rate=Rate(group.kit, 1.0, 0.0, 0.0),
+        prefilling=prefilling,
     )
 
 

@@ -87,7 +87,7 @@ def _months(
         yield from between(middle, last)
 
     if len(order) > 1:
-        yield from find(order[0], 1, choice.replicas)
+        yield from find(order[0], choice.candidate.smallest, choice.replicas)
         yield from between(0, len(order) - 1)
     found, size = {}, choice.replicas
     for which in reversed(order):

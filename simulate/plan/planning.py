@@ -12,10 +12,10 @@ from simulate.costs import Costs, Growth, Objective
 from simulate.inputs import scenario_of
 from simulate.plan.candidates import Candidate, candidates_of
 from simulate.plan.goals import Goals
-from simulate.plan.looks import Look, LookTask, look
+from simulate.plan.looks import look
 from simulate.plan.months import Month, schedule
-from simulate.plan.ranking import Choice, Ranking, rank
-from simulate.plan.runs import Run, RunTask, run
+from simulate.plan.ranking import Choice, Ranking, look_at, rank
+from simulate.plan.runs import run
 from simulate.plan.search import UNRUNNABLE, Question
 from simulate.plan.what_if import Headroom, WhatIf, headroom, what_ifs
 from simulate.plan.workers import Workers
@@ -90,10 +90,10 @@ def plan(
     costs = scenario_of(candidates[0].words, words["policies"]).costs or Costs()
     objective.require(costs)
     question = Question(goals, objective, draws, 1.0 if growth is None else growth.highest)
-    looking: Workers[LookTask, Look] = Workers(look, jobs)
-    running: Workers[RunTask, Run] = Workers(run, jobs, advance)
-    with looking, running:
-        ranking = rank(candidates, question, costs, looking, running)
+    with Workers(look, jobs) as looking:
+        looks = look_at(candidates, question, looking)
+    with Workers(run, jobs, advance) as running:
+        ranking = rank(looks, question, costs, running)
         _require_some_can_run(ranking)
         months: tuple[Month, ...] = ()
         if growth is not None and ranking.choices:

@@ -6,7 +6,7 @@ are none.
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phasewatt.errors import UserError
 from simulate.costs import Costs
@@ -44,7 +44,7 @@ class Choice:
         bounds_s: what each goal's percentile stays below in a new run, by its name.
         value: the mean of what is to be least.
         below: why one replica fewer does not do.
-        look: what the curves say of it, in each draw.
+        looks: what the curves say of it, in each draw.
     """
 
     candidate: Candidate
@@ -84,29 +84,30 @@ class Ranking:
     dropped: tuple[Dropped, ...]
 
 
-def rank(
-    candidates: Sequence[Candidate],
-    question: Question,
-    costs: Costs,
-    looking: Workers[LookTask, Look],
-    running: Workers[RunTask, Run],
-) -> Ranking:
+Looks = dict[Candidate, tuple[Look, ...] | str]
+"""What the curves say of each candidate, draw by draw, or why it cannot be run."""
+
+
+def look_at(
+    candidates: Sequence[Candidate], question: Question, looking: Workers[LookTask, Look]
+) -> Looks:
+    """Return what the curves say of ``candidates``."""
+    found = looking.drive([_looked(each, question) for each in candidates])
+    return {
+        who if isinstance(looks, str) else replace(who, prefilling=looks[0].prefilling): looks
+        for who, looks in zip(candidates, found, strict=True)
+    }
+
+
+def rank(looks: Looks, question: Question, costs: Costs, running: Workers[RunTask, Run]) -> Ranking:
     """Find the size of every candidate that bounds and first runs leave, and order them.
 
     Raises:
         BadOption, OutOfRange: ``costs`` do not tell of some candidate, or of the span of the trace.
     """
-    looks = dict(
-        zip(
-            candidates,
-            looking.drive([_looked(each, question) for each in candidates]),
-            strict=True,
-        )
-    )
     contest = _Contest(question, running, {})
     left: list[Candidate] = []
-    for candidate in candidates:
-        found = looks[candidate]
+    for candidate, found in looks.items():
         if isinstance(found, str):
             contest.drop(candidate, "bound", f"{UNRUNNABLE}{found}")
             continue
@@ -121,7 +122,9 @@ def rank(
     left.sort(key=contest.least_likely)
     contest.meet(left[:_FIRST])
     contest.meet(left[_FIRST:])
-    choices = sorted(contest.choices, key=lambda each: each.value)
+    choices = sorted(
+        contest.choices, key=lambda each: (each.value, each.replicas * each.candidate.gpus)
+    )
     dropped = sorted(contest.dropped, key=lambda each: each.nearest)
     return Ranking(tuple(choices), tuple(dropped))
 
@@ -179,14 +182,14 @@ class _Contest:
         worst = math.inf
         if self.choices:
             best = min(self.choices, key=lambda each: each.value)
-            worst = (1 + MARGIN) * question.value(best.runs[:1])
-            more = question.value([first]) / question.value(best.runs[:1]) - 1
-            if more > MARGIN:
+            least_value = question.value(best.runs[:1])
+            worst = least_value + MARGIN * abs(least_value)
+            if question.value([first]) > worst:
                 self.drop(
                     candidate,
                     "run",
-                    f"comes to {1 + more:.3g} x the best in the first draw, with "
-                    f"{counted(first.replicas)}",
+                    f"comes to {_times(question.value([first]), least_value)} in the first draw, "
+                    f"with {counted(first.replicas)}",
                     _nearest(first, question),
                     first,
                 )
@@ -218,7 +221,7 @@ class _Contest:
         self.drop(
             candidate,
             "bound",
-            f"comes to {bound / best:.3g} x the best at least, with {counted(replicas)} or more",
+            f"comes to {_times(bound, best)} at least, with {counted(replicas)} or more",
         )
         return True
 
@@ -238,10 +241,13 @@ class _Contest:
         self, outcome: Found, worst: float
     ) -> Generator[Sequence[RunTask], list[Run], Found]:
         most = self._most(outcome.candidate)
-        settled = yield from promised(outcome, self.question, most, worst)
-        if settled.failed is None:
-            looks = self.looks[settled.candidate]
-            settled = yield from worthwhile(settled, self.question, looks, most)
+        try:
+            settled = yield from promised(outcome, self.question, most, worst)
+            if settled.failed is None:
+                looks = self.looks[settled.candidate]
+                settled = yield from worthwhile(settled, self.question, looks, most)
+        except UserError as error:
+            return replace(outcome, failed=f"{UNRUNNABLE}{error}")
         return settled
 
 
@@ -310,3 +316,7 @@ def _nearest_floor(looks: Sequence[Look], question: Question) -> float:
 
 def _nearest(run: Run, question: Question) -> float:
     return max(run.latencies_s[g.figure.name] / g.limit_s for g in question.goals.latencies)
+
+
+def _times(value: float, best: float) -> str:
+    return f"{value / best:.3g} x the best" if best > 0 else f"{value:.4g}, the best to {best:.4g}"

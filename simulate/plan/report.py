@@ -16,6 +16,7 @@ from simulate.plan.planning import Plan
 from simulate.plan.promise import each_of
 from simulate.plan.ranking import Choice
 from simulate.plan.search import seconds
+from simulate.plan.split import pools_of
 from simulate.power import WINDOWS_S
 from simulate.words import command_line
 
@@ -78,6 +79,9 @@ def _fleet(choice: Choice) -> str:
     size = f"{choice.replicas} replica{'s' if choice.replicas > 1 else ''}"
     if choice.candidate.gpus > 1:
         size += f" of {choice.candidate.gpus} GPUs each,"
+    if choice.candidate.prefilling is not None:
+        prefilling, decoding = pools_of(choice.replicas, choice.candidate.prefilling)
+        size += f" ({prefilling} prefilling, {decoding} decoding)"
     look = choice.looks[0]
     return f"{size} of {look.model} on {look.rate.kit.calibration}, {choice.candidate.label}"
 

@@ -7,11 +7,13 @@ curves has the same number whatever the candidate, so that candidates meet the s
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import traces
 from model.calibration import Calibration
 from phasewatt.errors import BadOption, OutOfRange
 from simulate.answers import answers_of
+from simulate.batching import Disaggregated
 from simulate.compare import require_sensible
 from simulate.costs import Bill, Costs
 from simulate.coverage import is_saturated, warnings_of
@@ -31,6 +33,7 @@ from simulate.meter import SERVING
 from simulate.outcome import Outcome
 from simulate.plan.candidates import Candidate
 from simulate.plan.goals import Figure
+from simulate.plan.split import pools_of
 from simulate.power import peaks_w
 from simulate.prepare import queries_of
 from simulate.scenario import Arrivals
@@ -115,8 +118,16 @@ class Case:
         if candidate.fixed is not None:
             return self
         (group,) = self.groups
-        scenario = replace(self.inputs.scenario, replicas=replicas)
-        sized = replace(group, scenario=replace(group.scenario, replicas=replicas))
+        batching = group.scenario.batching
+        changes: dict[str, Any] = {"replicas": replicas}
+        if isinstance(batching, Disaggregated):
+            prefilling, decoding = pools_of(replicas, candidate.prefilling or 0.0)
+            changes["batching"] = replace(
+                batching, prefill_replicas=prefilling, decode_replicas=decoding
+            )
+            del changes["replicas"]
+        scenario = replace(self.inputs.scenario, **changes)
+        sized = replace(group, scenario=replace(group.scenario, **changes))
         return replace(self, inputs=replace(self.inputs, scenario=scenario), groups=(sized,))
 
 

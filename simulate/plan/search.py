@@ -211,7 +211,7 @@ def _tested(
 
 def _one_fewer(found: Found, question: Question) -> str:
     """Return why one replica fewer than was found in the first draw does not do."""
-    if found.replicas == 1:
+    if found.replicas == found.candidate.smallest:
         return "there is no smaller fleet"
     fewer = (run for run in found.tried if run.replicas + 1 == found.replicas)
     return next((_missed(question, run) for run in fewer), "ruled out by the bound")

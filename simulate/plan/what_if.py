@@ -38,7 +38,7 @@ class WhatIf:
         policy: the governor then.
         replicas: how many are needed then; None where no number does.
         value: what is to be least then; None where no fleet does.
-        against: its ratio to the plan's, as in the first draw.
+        against: its ratio to the plan's, as in the first draw; None where that comes to nothing.
         note: what else must be known.
     """
 
@@ -71,6 +71,7 @@ def what_ifs(
     usual = replace(question, goals=goals)
     most = None if goals.max_gpus is None else goals.max_gpus // best.candidate.gpus
     low_mhz = lowest_common_mhz(best.candidate)
+    least = best.candidate.smallest
     cases = [
         (
             f"load {MORE_LOAD - 1:+.0%}",
@@ -89,11 +90,11 @@ def what_ifs(
     ]
     if best.candidate.policy != STOCK:
         stock = best.candidate.under(STOCK)
-        cases.append(("clocks left alone", stock, usual, 1, best.replicas))
+        cases.append(("clocks left alone", stock, usual, least, best.replicas))
     if low_mhz is not None:
         lowest = best.candidate.under(f"fixed:{low_mhz:g}")
         words = f"lowest clock, {low_mhz:,.0f} MHz"
-        cases.append((words, lowest, usual, 1, best.replicas))
+        cases.append((words, lowest, usual, least, best.replicas))
     found = running.drive(
         [screened(who, asked, low, likely, most) for _, who, asked, low, likely in cases]
     )
@@ -103,7 +104,13 @@ def what_ifs(
         if same and asked is usual:
             value = same[0].value
             rows.append(
-                WhatIf(change, candidate.policy, same[0].replicas, value, value / best.value)
+                WhatIf(
+                    change,
+                    candidate.policy,
+                    same[0].replicas,
+                    value,
+                    _ratio(value, best.value),
+                )
             )
         else:
             rows.append(_row(change, outcome, asked, question, best))
@@ -163,11 +170,16 @@ def _row(change: str, outcome: Found, asked: Question, question: Question, best:
     policy = outcome.candidate.policy
     if outcome.failed is not None:
         return WhatIf(change, policy, None, None, None, outcome.failed)
-    ratio = asked.value(outcome.runs) / question.value(best.runs[:1])
+    ratio = _ratio(asked.value(outcome.runs), question.value(best.runs[:1]))
+    value = best.value if ratio is None else ratio * best.value
     note = ""
-    if ratio < 1 and policy != best.candidate.policy:
+    if value < best.value and policy != best.candidate.policy:
         note = f"less than the plan: try it with --policy {policy}"
-    return WhatIf(change, policy, outcome.replicas, ratio * best.value, ratio, note)
+    return WhatIf(change, policy, outcome.replicas, value, ratio, note)
+
+
+def _ratio(value: float, plans: float) -> float | None:
+    return value / plans if plans else None
 
 
 def _dearer(ranking: Ranking, question: Question, costs: Costs) -> tuple[WhatIf, ...]:
@@ -190,7 +202,7 @@ def _dearer(ranking: Ranking, question: Question, costs: Costs) -> tuple[WhatIf,
             then.candidate.policy,
             then.replicas,
             value(then),
-            value(then) / ranking.choices[0].value,
+            _ratio(value(then), ranking.choices[0].value),
             "" if same else f"then the best is {then.candidate.label}",
         ),
     )

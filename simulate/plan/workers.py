@@ -5,6 +5,8 @@ processes: what a generator does depends on nothing but what its own tasks gave.
 """
 
 import multiprocessing
+import signal
+import threading
 from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from types import TracebackType
@@ -34,9 +36,10 @@ class Workers(Generic[Task, Result]):
         self._done: dict[Task, Future[Result]] = {}
         self._pool: ProcessPoolExecutor | None = None
         if jobs > 1:
-            # Forked processes have what is loaded here: the curves, the libraries.
-            context = multiprocessing.get_context("fork")
-            self._pool = ProcessPoolExecutor(jobs, mp_context=context)
+            # Forked processes load nothing again; but what other threads have locked stays locked.
+            method = "fork" if threading.active_count() == 1 else "forkserver"
+            context = multiprocessing.get_context(method)
+            self._pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin)
 
     def __enter__(self) -> "Workers[Task, Result]":
         """Return the workers."""
@@ -112,3 +115,9 @@ class Workers(Generic[Task, Result]):
             future.set_exception(error)
         self._advance(1)
         return future
+
+
+def _begin() -> None:
+    """Let signals end a process without a word: who started it tells what happened."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)

@@ -193,9 +193,12 @@ _BASELINES = _Baselines()
 
 
 def _setting(task: Task, sized: int | None) -> Any:
-    """Return what tells the setting of ``task`` from others: all but its policy."""
+    """Return what tells the setting of ``task`` from others: all but its policy.
+
+    Files of its policy count all the same: nobody can tell whether the baseline is in them.
+    """
     words = {name: value for name, value in task.words.items() if name != "policies"}
-    return (words, task.sized_for, task.trace, task.calibration, sized)
+    return (words, task.sized_for, task.trace, task.calibration, task.files, sized)
 
 
 def _fewest_replicas(inputs: Inputs, policies: Sequence[str]) -> int | None:

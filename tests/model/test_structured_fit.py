@@ -19,7 +19,7 @@ from model.choice import fitted
 from model.power_choice import choose_power, with_activity, with_time_errors
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
 from model.structured import Sharing, Structure, fit_structure
-from model.time_choice import choose_time
+from model.time_choice import choose_time, device_rates
 from model.work import Phase, Work
 from phasewatt.errors import BadTable
 
@@ -234,6 +234,46 @@ def test_what_is_not_known_of_time_widens_the_powers():
     before, after = (np.diag(c.solution.covariance(0)) for c in (choice, wider))
     assert np.all(after >= before)
     assert np.any(after > 1.01 * before)
+
+
+@pytest.mark.parametrize("static_w", [60.0, 310.0])
+def test_memory_that_was_seen_at_one_clock_only_draws_by_the_clock(static_w):
+    """Such rows fit a power that no clock changes as well; seen at two, they tell which it is."""
+    truth = {"memory_static_w": static_w, "memory_dynamic_w": 310.0 - static_w}
+    clocks = np.linspace(1500, 2000, 7)
+    rows, _ = power_rows(clocks, noise=0.005, of_block=lambda block: truth)
+    prefill = (rows.work.prefill_tokens >= 1024) & (rows.work.decode_batch == 0)
+    stock = (rows.work.decode_batch > 0) & (rows.sm_mhz == clocks[-1])
+    unseen = choose_power(rows.rows(prefill | stock), REFERENCE_MHZ).solution
+    assert "memory_static_w" not in unseen.structure.form.names
+    seen = choose_power(rows, REFERENCE_MHZ).solution
+    found = dict(zip(seen.structure.form.names, seen.coefficients(0), strict=True))
+    assert found["memory_static_w"] == pytest.approx(static_w, abs=30)
+
+
+def test_a_host_that_was_slow_is_not_taken_for_a_gpu_that_draws_less():
+    rng = np.random.default_rng(0)
+    timed = generated(steps(blocks()), SERIAL, 0.0, rng)
+    pace = np.exp(0.5 * rng.standard_normal(timed.target.size))
+    time = fit_structure(Structure(SERIAL, Sharing.ALL), timed, REFERENCE_MHZ)
+    seen = [lambda work, i=i: time.activity(i, work) for i in range(len(timed.blocks))]
+    busy = with_activity(replace(timed, pace=pace), seen)
+    rows = generated(busy, ACTIVITY_FORMS[0], NOISE, rng)
+    structure = Structure(ACTIVITY_FORMS[0], Sharing.ALL)
+    truth = coefficients(ACTIVITY_FORMS[0])
+    kept = fit_structure(structure, with_activity(replace(rows, pace=pace), seen), REFERENCE_MHZ)
+    lost = fit_structure(structure, with_activity(rows, seen), REFERENCE_MHZ)
+    assert np.all(np.abs(kept.coefficients(0) / truth - 1) < 0.1)
+    assert np.any(np.abs(lost.coefficients(0) / truth - 1) > 0.3)
+
+
+def test_hosts_hide_what_another_engine_shows_of_the_gpu():
+    rows = generated(steps(blocks()), SERIAL, NOISE, np.random.default_rng(0))
+    told = device_rates(fit_structure(Structure(SERIAL, Sharing.ALL), rows, REFERENCE_MHZ))
+    for name in ("weight_bytes_per_s", "flops_per_s", "weight_clock_share", "compute_clock_share"):
+        mean, sd = told[name]
+        assert mean == pytest.approx(TRUTH[name], rel=0.05)
+        assert sd > 0.05 * mean
 
 
 def test_too_few_kinds_of_step_are_one_line():

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import structured
 import tiny
 import two_models
 from fleets import RECIPE, brute_force, goals_of, words_of
@@ -217,6 +218,28 @@ def test_wrong_plans(tmp_path):
         plan(words, goals_of("ttft=6"), ENERGY, jobs=0)
     with pytest.raises(BadOption, match="nothing tells cost"):
         plan(words, goals_of("ttft=6"), parse_objective("cost"))
+
+
+def test_pools_are_split_and_run_as_they_are_written(tmp_path):
+    recipe = "synthetic:poisson,rate=60,n=60,prompt=lognormal:900:0.5,output=lognormal:40:0.5"
+    words = words_of(
+        tmp_path,
+        structured.calibration(memory_bytes=4e9),
+        recipe,
+        policy=("max-frequency", "phase-aware"),
+    )
+    goals, axes = goals_of("ttft=0.2,tpot=0.02"), ["batching=disaggregated"]
+    found = plan(words, goals, ENERGY, parse_axes(axes), draws=2, jobs=1)
+    best = found.choice
+    written = found.words_of(best)["batching"]
+    assert written.startswith("disaggregated:")
+    assert sum(map(int, written.split(":")[1:])) == best.replicas > 2
+    axes = [f"batching={written}"]
+    again = plan(words, goals, ENERGY, parse_axes(axes), draws=2, jobs=1)
+    same = {each.candidate.policy: each for each in again.ranking.choices}[best.candidate.policy]
+    assert [run.latencies_s for run in same.runs] == [run.latencies_s for run in best.runs]
+    assert same.value == best.value
+    assert same.candidate.fixed == best.replicas
 
 
 def test_where_energy_is_paid_for_more_replicas_pay_only_so_far(tmp_path):

@@ -111,6 +111,19 @@ def test_baselines_are_replayed_once_a_setting(words, monkeypatch):
     assert ran == ["max-frequency", "min-edp", "fixed:1500"] * 2
 
 
+def test_a_baseline_in_a_file_that_changes_is_replayed_again(words, tmp_path):
+    file = tmp_path / "base.py"
+    text = "from policies.governor import fixed\n\n\ndef base(_, setting):\n"
+    energies = []
+    for mhz in (1000, 2000):
+        file.write_text(f"{text}    return fixed('{mhz}', setting)\n")
+        sweep = swept({**words, "baseline": f"{file}:base", "replicas": "1"}, ["policy=min-edp"])
+        energies.append(sweep.rows[0]["baseline_energy_j"])
+        alone = swept({**words, "replicas": "1"}, [f"policy=fixed:{mhz}"])
+        assert energies[-1] == alone.rows[0]["energy_j"]
+    assert energies[0] != energies[1]
+
+
 def test_a_point_that_cannot_run_is_a_row_that_says_why(words):
     sweep = swept(words, ["policy=fixed:99;min-edp", "window=0:5,100:200"])
     errors = [row["error"] for row in sweep.rows]
