@@ -1,6 +1,5 @@
 """The report in a real browser: it draws, tells the summary's figures, and obeys its reader."""
 
-import numpy as np
 import pytest
 from html_reports import HOSTILE_DIRECTORY, summary_of, told, write_plan_and_sweep, write_run
 from selenium.webdriver.common.keys import Keys
@@ -235,7 +234,22 @@ def test_power_and_clock_zoom_together(shown):
     assert ends == [100, 200]
 
 
-def test_it_prints(shown, tmp_path):
+def test_paper_gets_pictures_as_wide_as_it_is(shown):
+    plots = len(shown.all(".plot"))
+    shown.js("dispatchEvent(new Event('beforeprint'))")
+    shown.prefer("light", "print")
+    shown.wait("return [...document.images].every(i => i.complete && i.naturalWidth > 200)")
+    sizes = shown.js(
+        "return [...document.images].map(i => [i.offsetWidth, i.parentElement.offsetWidth])"
+    )
+    assert len(sizes) == plots
+    assert all(picture == place for picture, place in sizes)
+    shown.js("dispatchEvent(new Event('afterprint'))")
+    assert shown.all(".printed") == []
+    assert shown.complaints() == []
+
+
+def test_it_prints_on_white_without_what_is_only_for_screens(shown, tmp_path):
     shown.printed(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
     shown.prefer("dark", "print")
@@ -243,4 +257,3 @@ def test_it_prints(shown, tmp_path):
     assert rgb(body) == LIGHT.surface
     hidden = "return getComputedStyle(document.getElementById('switches')).display"
     assert shown.js(hidden) == "none"
-    assert np.isfinite(shown.overflow_px())

@@ -38,6 +38,24 @@
     button.setAttribute("aria-pressed", String(scheme() === "dark"));
   }
 
+  // Paper is narrower than screens and does not wait for plots to be laid out anew: it gets pictures.
+  function printPictures() {
+    for (const shown of Bokeh.documents) {
+      for (const each of shown.roots()) {
+        const view = Bokeh.index.get_by_id(each.id);
+        const picture = new Image();
+        picture.src = view.export("png", true).canvas.toDataURL();
+        picture.alt = "";
+        picture.className = "printed";
+        view.el.closest(".plot").append(picture);
+      }
+    }
+  }
+
+  function dropPictures() {
+    for (const picture of document.querySelectorAll(".printed")) picture.remove();
+  }
+
   function show() {
     const off = new Set();
     for (const box of document.querySelectorAll("input[data-tag]")) {
@@ -55,6 +73,8 @@
     paint();
   });
   prefersDark.addEventListener("change", paint);
+  addEventListener("beforeprint", printPictures);
+  addEventListener("afterprint", dropPictures);
   for (const box of document.querySelectorAll("input[data-tag]")) {
     box.addEventListener("change", show);
   }
