@@ -132,8 +132,14 @@ def _combinations(
     """Yield what each combination changes, and how it is told from the others."""
     for texts in product(*(axis.texts for axis in axes)):
         told = [
-            text if isinstance(text, str) else " ".join(text)
+            _told(axis, text)
             for axis, text in zip(axes, texts, strict=True)
             if axis.varies and axis.name != POLICY
         ]
         yield {axis.name: text for axis, text in zip(axes, texts, strict=True)}, " ".join(told)
+
+
+def _told(axis: Axis, text: str | tuple[str, ...]) -> str:
+    """Return a value as a table tells it; a number alone would tell nothing."""
+    told = text if isinstance(text, str) else " ".join(text)
+    return f"{axis.name}={told}" if told.replace(".", "").isdecimal() else told

@@ -217,8 +217,8 @@ def _notes(plan: Plan) -> Iterator[str]:
         + "all candidates meet the same draws."
     )
     yield (
-        "More replicas and less load are taken never to break a goal. What-ifs and headroom are "
-        "reckoned from the first draw, with the plan's own distance to its bounds."
+        "More replicas and less load are taken never to break a goal. More load and tighter limits "
+        "are reckoned from the first draw, with the plan's own distance to its bounds."
     )
     kits = [each.looks[0].rate.kit for each in plan.ranking.choices]
     yield from bill_notes(plan.costs, kits)

@@ -1,7 +1,8 @@
 """What becomes of the best choice where what was assumed turns out otherwise, and its headroom.
 
 In: a ranking, its question. Out: rows of what changes, and the load up to which goals are kept.
-Reckoned from the first draw: its latencies times what the plan's own bounds are above them.
+More load, tighter limits and headroom are reckoned from the first draw: its latencies times what
+the plan's own bounds are above them.
 """
 
 import math
@@ -9,12 +10,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from simulate.costs import Costs
-from simulate.plan.candidates import STOCK
+from simulate.plan.candidates import STOCK, Candidate
 from simulate.plan.goals import Goals, LatencyGoal
 from simulate.plan.looks import lowest_common_mhz
 from simulate.plan.ranking import Choice, Ranking
 from simulate.plan.runs import Run, RunTask
-from simulate.plan.search import Found, Question, screened
+from simulate.plan.search import Found, Question, promised, screened
 from simulate.plan.workers import Workers
 
 MORE_LOAD = 1.2
@@ -38,7 +39,7 @@ class WhatIf:
         policy: the governor then.
         replicas: how many are needed then; None where no number does.
         value: what is to be least then; None where no fleet does.
-        against: its ratio to the plan's, as in the first draw; None where that comes to nothing.
+        against: its ratio to the plan's; None where that comes to nothing.
         note: what else must be known.
     """
 
@@ -65,56 +66,43 @@ class Headroom:
 def what_ifs(
     ranking: Ranking, question: Question, costs: Costs, running: Workers[RunTask, Run]
 ) -> tuple[WhatIf, ...]:
-    """Return how the best choice changes with load, goals, prices and clocks."""
-    best = ranking.choices[0]
-    goals = _reckoned(best, question)
-    usual = replace(question, goals=goals)
+    """Return how the best choice changes with load, goals, clocks and prices."""
+    best, goals = ranking.choices[0], _reckoned(ranking.choices[0], question)
     most = None if goals.max_gpus is None else goals.max_gpus // best.candidate.gpus
-    low_mhz = lowest_common_mhz(best.candidate)
-    least = best.candidate.smallest
-    cases = [
-        (
-            f"load {MORE_LOAD - 1:+.0%}",
-            best.candidate,
-            replace(usual, load=question.load * MORE_LOAD),
-            best.replicas,
-            math.ceil(best.replicas * MORE_LOAD),
-        ),
-        (
-            f"latency limits {TIGHTER - 1:+.0%}",
-            best.candidate,
-            replace(usual, goals=goals.tightened(TIGHTER)),
-            best.replicas,
-            best.replicas,
-        ),
-    ]
-    if best.candidate.policy != STOCK:
-        stock = best.candidate.under(STOCK)
-        cases.append(("clocks left alone", stock, usual, least, best.replicas))
-    if low_mhz is not None:
-        lowest = best.candidate.under(f"fixed:{low_mhz:g}")
-        words = f"lowest clock, {low_mhz:,.0f} MHz"
-        cases.append((words, lowest, usual, least, best.replicas))
-    found = running.drive(
-        [screened(who, asked, low, likely, most) for _, who, asked, low, likely in cases]
+    usual = replace(question, goals=goals)
+    asked = {
+        f"load {MORE_LOAD - 1:+.0%}": replace(usual, load=question.load * MORE_LOAD),
+        f"latency limits {TIGHTER - 1:+.0%}": replace(usual, goals=goals.tightened(TIGHTER)),
+    }
+    likely = [math.ceil(best.replicas * MORE_LOAD), best.replicas]
+    pressed = running.drive(
+        [
+            screened(best.candidate, each, best.replicas, size, most)
+            for each, size in zip(asked.values(), likely, strict=True)
+        ]
     )
-    rows = []
-    for (change, candidate, asked, _, _), outcome in zip(cases, found, strict=True):
-        same = [each for each in ranking.choices if each.candidate == candidate]
-        if same and asked is usual:
-            value = same[0].value
-            rows.append(
-                WhatIf(
-                    change,
-                    candidate.policy,
-                    same[0].replicas,
-                    value,
-                    _ratio(value, best.value),
-                )
-            )
-        else:
-            rows.append(_row(change, outcome, asked, question, best))
-    return (*rows, *_dearer(ranking, question, costs))
+    clocks = {"clocks left alone": STOCK}
+    low_mhz = lowest_common_mhz(best.candidate)
+    if low_mhz is not None:
+        clocks[f"lowest clock, {low_mhz:,.0f} MHz"] = f"fixed:{low_mhz:g}"
+    clocks = {what: policy for what, policy in clocks.items() if policy != best.candidate.policy}
+    others = running.drive(
+        [
+            _settled(best.candidate.under(policy), ranking, question, best.replicas, most)
+            for policy in clocks.values()
+        ]
+    )
+    return (
+        *(
+            _pressed(what, found, each, question, best)
+            for (what, each), found in zip(asked.items(), pressed, strict=True)
+        ),
+        *(
+            _clocked(what, found, question, best)
+            for what, found in zip(clocks, others, strict=True)
+        ),
+        *_dearer(ranking, question, costs),
+    )
 
 
 def headroom(best: Choice, question: Question, running: Workers[RunTask, Run]) -> Headroom:
@@ -165,17 +153,37 @@ def _reckoned(best: Choice, question: Question) -> Goals:
     return replace(question.goals, latencies=tuple(map(lowered, question.goals.latencies)))
 
 
-def _row(change: str, outcome: Found, asked: Question, question: Question, best: Choice) -> WhatIf:
-    """Return what ``outcome`` says of ``change``, by its ratio to the plan in the first draw."""
-    policy = outcome.candidate.policy
-    if outcome.failed is not None:
-        return WhatIf(change, policy, None, None, None, outcome.failed)
-    ratio = _ratio(asked.value(outcome.runs), question.value(best.runs[:1]))
+def _settled(
+    candidate: Candidate, ranking: Ranking, question: Question, likely: int, most: int | None
+) -> Asking:
+    """Find the size of another candidate that keeps its promise, if that is not known yet."""
+    for each in ranking.choices:
+        if each.candidate == candidate:
+            return Found(candidate, each.replicas, each.runs)
+    found = yield from screened(candidate, question, candidate.smallest, likely, most)
+    if found.failed is None:
+        found = yield from promised(found, question, most, math.inf)
+    return found
+
+
+def _pressed(what: str, found: Found, asked: Question, question: Question, best: Choice) -> WhatIf:
+    """Return what the plan's kind of fleet needs then, by its ratio to the plan in draw 0."""
+    policy = best.candidate.policy
+    if found.failed is not None:
+        return WhatIf(what, policy, None, None, None, found.failed)
+    ratio = _ratio(asked.value(found.runs), question.value(best.runs[:1]))
     value = best.value if ratio is None else ratio * best.value
-    note = ""
-    if value < best.value and policy != best.candidate.policy:
+    return WhatIf(what, policy, found.replicas, value, ratio)
+
+
+def _clocked(what: str, found: Found, question: Question, best: Choice) -> WhatIf:
+    policy = found.candidate.policy
+    if found.failed is not None:
+        return WhatIf(what, policy, None, None, None, found.failed)
+    value, note = question.value(found.runs), ""
+    if value < best.value:
         note = f"less than the plan: try it with --policy {policy}"
-    return WhatIf(change, policy, outcome.replicas, value, ratio, note)
+    return WhatIf(what, policy, found.replicas, value, _ratio(value, best.value), note)
 
 
 def _ratio(value: float, plans: float) -> float | None:

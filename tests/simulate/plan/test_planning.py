@@ -196,8 +196,28 @@ def test_what_ifs_are_about_the_choice(tmp_path):
     assert rows["load +20%"].replicas >= found.choice.replicas
     assert rows["latency limits -20%"].replicas >= found.choice.replicas
     assert rows["clocks left alone"].policy == "max-frequency"
-    assert rows["lowest clock, 1,000 MHz"].policy == "fixed:1000"
+    lowest = rows["lowest clock, 1,000 MHz"]
+    assert lowest.policy == "fixed:1000"
+    alone = plan(
+        {**words, "policies": ("fixed:1000",)},
+        goals_of("ttft=6"),
+        parse_objective("cost"),
+        draws=2,
+        jobs=1,
+    )
+    assert (lowest.replicas, lowest.value) == (alone.choice.replicas, alone.choice.value)
     assert 1 < rows["price of electricity x 2"].against < 2
+
+
+def test_candidates_are_told_by_what_tells_them_apart(tmp_path):
+    words = words_of(tmp_path, tiny.calibration(), RECIPE, policy="fixed:1750")
+    axes = parse_axes(["routing=round-robin,least-tokens", "max-slowdown=0.1,0.2", "model=tiny"])
+    assert [each.label for each in candidates_of(words, axes)] == [
+        "round-robin max-slowdown=0.1 fixed:1750",
+        "round-robin max-slowdown=0.2 fixed:1750",
+        "least-tokens max-slowdown=0.1 fixed:1750",
+        "least-tokens max-slowdown=0.2 fixed:1750",
+    ]
 
 
 def test_wrong_plans(tmp_path):
