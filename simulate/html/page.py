@@ -93,7 +93,6 @@ def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:
     latencies = [spread.latency_s for spread in spreads]
     return {
         "runs": runs,
-        "series": series,
         "switches": switches_of(series),
         "answers": [
             answer_of(run.summary, numbers[index], [s for s in series if s.run == index])
@@ -122,7 +121,7 @@ def _of_runs(runs: Sequence[Result]) -> dict[str, Any]:
             ),
             Section(
                 *("energy", "Where the energy goes"),
-                "Of all GPUs of the fleet, from 0 s to the last token.",
+                "Of all GPUs of the fleet, idle time included.",
                 [energy_plot(split, series, unit) for split in splits],
             ),
         ],
