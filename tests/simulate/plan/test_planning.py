@@ -135,6 +135,7 @@ def test_models_of_too_little_quality_are_left_out(tmp_path):
     held = plan(words, goals_of("e2e=40", min_quality=0.8), ENERGY, axes, draws=2, jobs=1)
     assert held.choice.candidate.setting == "huge"
     assert held.choice.value > free.choice.value
+    assert plan_document(held)["choices"][0]["quality"] == pytest.approx(0.9)
     assert "quality 50.0% (measured) is below the 80.0%" in held.ranking.dropped[0].reason
 
 
