@@ -210,6 +210,15 @@ def test_what_ifs_are_about_the_choice(tmp_path):
     assert 1 < rows["price of electricity x 2"].against < 2
 
 
+def test_a_file_that_changed_is_read_again(tmp_path):
+    def planned(gap_s):
+        columns = (gap_s * np.arange(40), [512] * 40, [17] * 40)
+        words = words_of(tmp_path, tiny.calibration(), columns, policy="fixed:1500")
+        return plan(words, goals_of("ttft=4"), ENERGY, draws=2, jobs=1).choice.replicas
+
+    assert planned(2.0) > planned(6.0)
+
+
 def test_candidates_are_told_by_what_tells_them_apart(tmp_path):
     words = words_of(tmp_path, tiny.calibration(), RECIPE, policy="fixed:1750")
     axes = parse_axes(["routing=round-robin,least-tokens", "max-slowdown=0.1,0.2", "model=tiny"])
