@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from phasewatt.errors import UserError
+from phasewatt.processes import starting_workers
 
 Task = TypeVar("Task", bound=Hashable)
 Result = TypeVar("Result")
@@ -105,7 +106,8 @@ class Workers(Generic[Task, Result]):
 
     def _started(self, task: Task) -> Future[Result]:
         if self._pool is not None:
-            future = self._pool.submit(self._work, task)
+            with starting_workers():
+                future = self._pool.submit(self._work, task)
             future.add_done_callback(lambda _f: self._advance(1))
             return future
         future = Future()

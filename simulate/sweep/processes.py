@@ -16,6 +16,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from phasewatt.errors import BadOption, UserError
+from phasewatt.processes import starting_workers
 from simulate.sweep.figures import refused
 from simulate.sweep.task import Row, Task, run_task
 
@@ -81,7 +82,8 @@ class _Worker:
         self._process: ForkServerProcess = context.Process(
             target=_work, args=(theirs,), daemon=True
         )
-        self._process.start()
+        with starting_workers():
+            self._process.start()
         # Ours would keep the pipe open after the process has died.
         theirs.close()
         self._begun = False

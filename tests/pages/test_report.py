@@ -1,7 +1,10 @@
 """The report in a real browser: it draws, tells the summary's figures, and obeys its reader."""
 
+import re
+
 import pytest
 from html_reports import HOSTILE_DIRECTORY, summary_of, told, write_plan_and_sweep, write_run
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from simulate.html.palette import DARK, LIGHT, contrast
@@ -257,3 +260,40 @@ def test_it_prints_on_white_without_what_is_only_for_screens(shown, tmp_path):
     assert rgb(body) == LIGHT.surface
     hidden = "return getComputedStyle(document.getElementById('switches')).display"
     assert shown.js(hidden) == "none"
+
+
+POINT = """
+const view = [...Bokeh.documents[0].roots()].map(r => Bokeh.index.get_by_id(r.id))
+  .find(v => v.el.closest('#plot-pareto-e2e'));
+view.el.scrollIntoView({block: 'center'});
+const drawn = view.model.renderers.filter(r => r.glyph.type === 'Scatter').at(-1);
+const place = view.el.getBoundingClientRect();
+return [place.x + view.frame.x_scale.compute(drawn.data_source.get_array('x')[0]),
+        place.y + view.frame.y_scale.compute(drawn.data_source.get_array('y')[0])];
+"""
+
+TOOLTIP = """
+const found = [];
+const look = (node) => {
+  for (const e of node.querySelectorAll('*')) {
+    if (e.classList.contains('bk-Tooltip') && e.shadowRoot.textContent.trim()) found.push(e);
+    if (e.shadowRoot) look(e.shadowRoot);
+  }
+};
+look(document);
+return found.map(e => [e.shadowRoot.textContent, e.shadowRoot.querySelectorAll('img').length]);
+"""
+
+
+def test_hovering_tells_values_with_units_and_names_as_text(browser, several):
+    browser.open(several.as_uri())
+    browser.wait(DRAWN)
+    x, y = browser.js(POINT)
+    pointer = ActionChains(browser.driver)
+    pointer.w3c_actions.pointer_action.move_to_location(round(x), round(y))
+    pointer.perform()
+    ((told, pictures),) = browser.wait(TOOLTIP)
+    assert HOSTILE_DIRECTORY in told
+    assert pictures == 0
+    assert re.search(r"E2E p95: ?[\d.]+ s", told)
+    assert re.search(r"energy: ?[\d.]+ kWh \[", told)

@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from html_reports import PLANNED, Page, run_command, write_plan_and_sweep
 
@@ -89,3 +91,16 @@ def test_a_sweep_that_lacks_its_points_is_refused(swept, tmp_path):
     (tmp_path / "sweep.json").write_text((swept / "sweep.json").read_text())
     with pytest.raises(BadResult, match=r"sweep.parquet: is missing"):
         page_of([read_result(tmp_path)])
+
+
+def test_grids_of_many_policies_are_told_apart_from_what_policies_choose(swept, tmp_path):
+    table = pq.read_table(swept / "sweep.parquet")
+    first = table.slice(0, 1).to_pylist()[0]
+    rows = [{**first, "policy": f"fixed:{mhz}"} for mhz in range(1000, 2000, 100)]
+    rows.append({**first, "policy": "phase-aware", "mark": True})
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), tmp_path / "sweep.parquet")
+    (tmp_path / "sweep.json").write_text((swept / "sweep.json").read_text())
+    keys = cells(Page(page_of([read_result(tmp_path)])))
+    assert "points of the grid" in keys
+    assert "phase-aware" in keys
+    assert "fixed:1000" not in keys

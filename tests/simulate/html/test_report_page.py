@@ -20,7 +20,7 @@ from html_reports import (
 from simulate.compare import compare
 from simulate.html.page import page_of
 from simulate.html.result import read_results
-from simulate.results import write_report, write_results
+from simulate.results import write_results
 from simulate.scenario import Scenario
 
 
@@ -75,11 +75,6 @@ def test_every_warning_and_every_origin_is_there(page, run):
             assert words in text
     assert tiny.MADE_UP in text
     assert summary["versions"]["numpy"] in text
-
-
-def test_building_it_again_gives_the_same_bytes(run, tmp_path):
-    write_report([run], tmp_path / "again.html")
-    assert (tmp_path / "again.html").read_bytes() == (run / "report.html").read_bytes()
 
 
 def test_several_runs_say_how_they_differ(both):
