@@ -210,6 +210,16 @@ def test_what_ifs_are_about_the_choice(tmp_path):
     assert 1 < rows["price of electricity x 2"].against < 2
 
 
+def test_a_model_that_a_policy_names_stays_where_clocks_change(tmp_path):
+    policy = "single:huge+fixed:1500"
+    words = words_of(tmp_path, two_models.calibration(), RECIPE, policy=policy)
+    found = plan(words, goals_of("e2e=80"), ENERGY, draws=2, jobs=1)
+    assert found.choice.looks[0].model == "huge"
+    rows = {each.change: each for each in found.what_ifs}
+    assert rows["clocks left alone"].policy == "single:huge+max-frequency"
+    assert rows["lowest clock, 1,000 MHz"].policy == "single:huge+fixed:1000"
+
+
 def test_a_file_that_changed_is_read_again(tmp_path):
     def planned(gap_s):
         columns = (gap_s * np.arange(40), [512] * 40, [17] * 40)
