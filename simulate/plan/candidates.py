@@ -75,7 +75,10 @@ class Candidate:
         return {**self.words, "replicas": str(replicas)}
 
     def under(self, policy: str) -> "Candidate":
-        """Return the same kind of fleet under another policy."""
+        """Return the same kind of fleet, of the same model, under another governor."""
+        selection = parse_policy(self.policy).selection
+        if selection is not None:
+            policy = f"{selection}+{policy}"
         words = {**self.words, "policies": (policy,), "baseline": policy}
         return replace(self, items=tuple(words.items()), policy=policy)
 

@@ -86,6 +86,7 @@ def plan_table(plan: Plan) -> pa.Table:
             "replicas": choice.replicas,
             "gpus": choice.replicas * choice.candidate.gpus,
             "objective": choice.value,
+            "quality": choice.looks[0].quality,
             **_figures(choice.runs, names),
             **{f"{name}_bound_s": choice.bounds_s[name] for name in names},
         }
@@ -100,6 +101,7 @@ def plan_table(plan: Plan) -> pa.Table:
                 "replicas": None if each.run is None else each.run.replicas,
                 "gpus": gpus,
                 "objective": plan.question.value(runs) if runs else None,
+                "quality": None,
                 **_figures(runs, names),
                 **{f"{name}_bound_s": None for name in names},
             }
@@ -142,6 +144,8 @@ def _choice(plan: Plan, choice: Choice) -> dict[str, Any]:
         "gpus": choice.replicas * choice.candidate.gpus,
         "objective": choice.value,
         "bounds_s": choice.bounds_s,
+        "quality": choice.looks[0].quality,
+        "quality_how": choice.looks[0].how.value,
         "one_fewer": choice.below,
         "month": bill_document(mean_bill([run.month for run in choice.runs])),
         "runs": [_run(run) for run in choice.runs],

@@ -178,11 +178,10 @@ def _least(signal: Signal | None) -> Signal | None:
     return None if signal is None else constant(signal.name, min(signal.values), signal.origin)
 
 
-def lowest_common_mhz(candidate: Candidate) -> float | None:
+def lowest_common_mhz(candidate: Candidate, model: str) -> float | None:
     """Return the lowest clock that both phases can be asked for where measured; None for none."""
     case = case_of(candidate.kind, 0, 1.0)
     group, scenario = case.groups[0], case.groups[0].scenario
-    model = scenario.model or group.calibration.models[0]
     prefill_mhz, decode_mhz = (
         group.calibration.gpu.clocks_mhz(group.calibration.curves_of(model, p, scenario.engine))
         for p in Phase

@@ -15,7 +15,7 @@ from simulate.plan.goals import Goals
 from simulate.plan.looks import look
 from simulate.plan.months import Month, schedule
 from simulate.plan.ranking import Choice, Ranking, look_at, rank
-from simulate.plan.runs import run
+from simulate.plan.runs import forget, run
 from simulate.plan.search import UNRUNNABLE, Question
 from simulate.plan.what_if import Headroom, WhatIf, headroom, what_ifs
 from simulate.plan.workers import Workers
@@ -90,6 +90,7 @@ def plan(
     costs = scenario_of(candidates[0].words, words["policies"]).costs or Costs()
     objective.require(costs)
     question = Question(goals, objective, draws, 1.0 if growth is None else growth.highest)
+    forget()
     with Workers(look, jobs) as looking:
         looks = look_at(candidates, question, looking)
     with Workers(run, jobs, advance) as running:

@@ -108,6 +108,9 @@ def _choices(plan: Plan) -> Table:
             for each in choices
         ]
         columns.append((f"{goal.figure.label}, {unit}", cells))
+    if any(each.looks[0].quality is not None for each in choices):
+        qualities = (each.looks[0].quality for each in choices)
+        columns.append(("quality", ["-" if each is None else f"{each:.1%}" for each in qualities]))
     peaks = [max(run.site_peak_w for run in each.runs) / KILO for each in choices]
     columns.append(("peak kW", [number(peak) for peak in peaks]))
     table = Table(show_edge=False, pad_edge=False)

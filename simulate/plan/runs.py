@@ -195,6 +195,12 @@ def case_of(candidate: Candidate, draw: int, load: float) -> Case:
     )
 
 
+def forget() -> None:
+    """Forget what was read and drawn: files may have changed since."""
+    case_of.cache_clear()
+    drawn_curves.cache_clear()
+
+
 def span_s(case: Case) -> float:
     """Return how long requests come."""
     return float(case.queries.arrival_s[-1])

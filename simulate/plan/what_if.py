@@ -82,15 +82,13 @@ def what_ifs(
         ]
     )
     clocks = {"clocks left alone": STOCK}
-    low_mhz = lowest_common_mhz(best.candidate)
+    low_mhz = lowest_common_mhz(best.candidate, best.looks[0].model)
     if low_mhz is not None:
         clocks[f"lowest clock, {low_mhz:,.0f} MHz"] = f"fixed:{low_mhz:g}"
-    clocks = {what: policy for what, policy in clocks.items() if policy != best.candidate.policy}
-    others = running.drive(
-        [
-            _settled(best.candidate.under(policy), ranking, question, best.replicas, most)
-            for policy in clocks.values()
-        ]
+    others = {what: best.candidate.under(policy) for what, policy in clocks.items()}
+    others = {what: other for what, other in others.items() if other != best.candidate}
+    clocked = running.drive(
+        [_settled(each, ranking, question, best.replicas, most) for each in others.values()]
     )
     return (
         *(
@@ -99,7 +97,7 @@ def what_ifs(
         ),
         *(
             _clocked(what, found, question, best)
-            for what, found in zip(clocks, others, strict=True)
+            for what, found in zip(others, clocked, strict=True)
         ),
         *_dearer(ranking, question, costs),
     )

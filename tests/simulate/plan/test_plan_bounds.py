@@ -23,17 +23,21 @@ FORMS = (
     Roofline(Launch.OVERLAPPED, streams=True, extras=frozenset({Extra.ACTIVATIONS})),
 )
 POLICIES = ("max-frequency", "phase-aware", "min-energy", "fixed:1300", "composition-aware")
-BATCHING = ("none", "static:3", "continuous")
+BATCHING = ("none", "static:3", "continuous", "disaggregated:1:2")
 
 
 def ran(calibration, trace, policy, batching, replicas, **more):
+    pools = batching.startswith("disaggregated")
     scenario = Scenario(
-        (policy,), replicas=replicas, batching=parse_batching(batching, **more), draws=0
+        (policy,),
+        replicas=None if pools else replicas,
+        batching=parse_batching(batching, **more),
+        draws=0,
     )
     queries, groups = queries_of(trace, scenario), groups_of(scenario, calibration)
     answers = answers_of(trace, scenario, models_of(groups))
     fleet = prepare_fleet(policy, groups, queries, answers)
-    outcome = run_fleet(fleet, groups, queries, (replicas,))
+    outcome = run_fleet(fleet, groups, queries, (3 if pools else replicas,))
     return outcome, fleet.groups[0], groups[0].scenario, queries
 
 
@@ -68,7 +72,7 @@ def test_no_run_of_structured_curves_beats_its_bounds(data):
     )
     batching = data.draw(st.sampled_from(BATCHING))
     more = {}
-    if batching == "continuous":
+    if batching in BATCHING[2:]:
         more = {
             "kv_blocks": data.draw(st.sampled_from([400, 4000])),
             "max_batched_tokens": data.draw(st.sampled_from([64, 2048])),

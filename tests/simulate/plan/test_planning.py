@@ -135,6 +135,7 @@ def test_models_of_too_little_quality_are_left_out(tmp_path):
     held = plan(words, goals_of("e2e=40", min_quality=0.8), ENERGY, axes, draws=2, jobs=1)
     assert held.choice.candidate.setting == "huge"
     assert held.choice.value > free.choice.value
+    assert plan_document(held)["choices"][0]["quality"] == pytest.approx(0.9)
     assert "quality 50.0% (measured) is below the 80.0%" in held.ranking.dropped[0].reason
 
 
@@ -207,6 +208,25 @@ def test_what_ifs_are_about_the_choice(tmp_path):
     )
     assert (lowest.replicas, lowest.value) == (alone.choice.replicas, alone.choice.value)
     assert 1 < rows["price of electricity x 2"].against < 2
+
+
+def test_a_model_that_a_policy_names_stays_where_clocks_change(tmp_path):
+    policy = "single:huge+fixed:1500"
+    words = words_of(tmp_path, two_models.calibration(), RECIPE, policy=policy)
+    found = plan(words, goals_of("e2e=80"), ENERGY, draws=2, jobs=1)
+    assert found.choice.looks[0].model == "huge"
+    rows = {each.change: each for each in found.what_ifs}
+    assert rows["clocks left alone"].policy == "single:huge+max-frequency"
+    assert rows["lowest clock, 1,000 MHz"].policy == "single:huge+fixed:1000"
+
+
+def test_a_file_that_changed_is_read_again(tmp_path):
+    def planned(gap_s):
+        columns = (gap_s * np.arange(40), [512] * 40, [17] * 40)
+        words = words_of(tmp_path, tiny.calibration(), columns, policy="fixed:1500")
+        return plan(words, goals_of("ttft=4"), ENERGY, draws=2, jobs=1).choice.replicas
+
+    assert planned(2.0) > planned(6.0)
 
 
 def test_candidates_are_told_by_what_tells_them_apart(tmp_path):
