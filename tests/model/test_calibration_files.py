@@ -65,7 +65,7 @@ def test_shipped_calibrations_are_read_by_name_and_say_where_they_come_from(name
     for curves in calibration.curves:
         assert curves.origin.source
         # Hosts scatter eager steps: docs/accuracy.md says by how much.
-        limit = 0.25 if curves.engine == "eager" else 0.07
+        limit = 0.35 if curves.engine == "eager" else 0.08
         assert curves.time.errors.holdout_mape < limit
         assert curves.power.errors.holdout_mape < limit
 
