@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## Set up on a fresh machine, then replay the shipped 
 	  --policy min-energy --output $(OUT)
 
 test: $(VENV)/.installed-dev  ## Set up on a fresh machine, then run the test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/torchbench \
+	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/torchbench \
 	  --ignore tests/pages
 
 test-pages: $(VENV)/.installed-dev  ## Test the pages in a real browser: Debian's chromium and chromium-driver

@@ -250,7 +250,7 @@ def assert_the_same(replayed, slow, limits, prefilled=False):
             assert np.min(np.abs(begins - start)) < EXACT
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(runs(), st.sampled_from(GOVERNORS))
 def test_agreement_where_phases_share_coefficients(run, governor):
     assert_the_same(*both(run, SHARED, governor), run[3])
@@ -262,7 +262,7 @@ def test_agreement_where_each_phase_has_its_own(run, governor):
     assert_the_same(*both(run, APART, governor), run[3])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(runs(), st.sampled_from(GOVERNORS), st.integers(0, 2**32))
 def test_agreement_where_prompts_arrive_cached(run, governor, seed):
     arrivals, prompts, outputs, limits, fleet = run
@@ -272,7 +272,7 @@ def test_agreement_where_prompts_arrive_cached(run, governor, seed):
     assert_the_same(*done, limits, prefilled=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(runs(), st.integers(0, 2**32), st.booleans(), st.booleans())
 def test_governors_are_shown_what_is_the_case(run, seed, cached, prioritised):
     arrivals, prompts, outputs, limits, fleet = run
@@ -302,7 +302,7 @@ SCARCE = runs().filter(lambda run: run[3].kv_blocks < UNLIMITED)
 LAZY = GOVERNORS[-2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SCARCE, st.integers(0, 2**32), st.booleans())
 def test_agreement_with_priorities(run, seed, cached):
     arrivals, prompts, outputs, limits, fleet = run
@@ -334,7 +334,7 @@ def shared_prompts(rng, prompts):
     return Prefixes.of(pa.array(rows, pa.list_(pa.int64())), HASH_TOKENS), contents
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SCARCE, st.integers(0, 2**32), st.booleans())
 def test_agreement_where_prompts_share_what_they_begin_with(run, seed, prioritised):
     rng = np.random.default_rng(seed)

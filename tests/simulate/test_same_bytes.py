@@ -34,7 +34,6 @@ def two_runs(tmp_path_factory):
         environment = os.environ | {
             "PYTHONHASHSEED": hash_seed,
             "PYTHONPATH": str(Path(tiny.__file__).parent),
-            "MPLCONFIGDIR": str(place.parent),
         }
         subprocess.run([sys.executable, "-c", SCRIPT, str(place)], check=True, env=environment)
         places.append(place)
