@@ -84,9 +84,19 @@ def run_line(line, directory, capsys):
     if command not in OURS or set(line) & set("$|<>;&`*"):
         done = run(line, directory)
         return done.returncode, done.stdout + done.stderr
+    kept = _MADE.get(line)
+    if kept is not None:
+        (directory / words[-1]).write_bytes(kept)
+        return 0, ""
     with pytest.raises(SystemExit) as end:
         OURS[command](words)
+    if words[:3] == ["run", "--gpu", "twin:h100"] and words[-2] == "-o" and end.value.code == 0:
+        _MADE[line] = (directory / words[-1]).read_bytes()
     return end.value.code, "".join(capsys.readouterr())
+
+
+_MADE = {}
+"""Calibrations of a twin, by the line that made them: several pages begin with the same one."""
 
 
 @pytest.mark.parametrize("page", pages_with("sh"), ids=lambda page: page.name)
