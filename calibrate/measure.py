@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.bench import Bench, Clock, Point
+from calibrate.bench import Bench, Clock, Engine, Point
 from calibrate.clocks import ClockVerdict, verdict
 from calibrate.gpu import Gpu, Kind
 from calibrate.sampler import Sampler
+from calibrate.undisturbed import BAND, undisturbed
 from calibrate.window import EnergySource, Window, steady_from_s, summarise
 
 FloatArray = NDArray[np.float64]
@@ -59,6 +60,7 @@ class WindowFigures:
         power_w, power_error_w: mean power and its standard error.
         temperature_c: mean temperature.
         steps: steps inside the window.
+        undisturbed_s: mean device time of the steps that nothing disturbed; None in older logs.
     """
 
     sm_mhz: float
@@ -67,6 +69,7 @@ class WindowFigures:
     power_error_w: float
     temperature_c: float
     steps: int
+    undisturbed_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ class Measurement:
         repeats, steps: windows kept and steps inside them.
         steady: whether power and clock were level in every window kept.
         started_s: when the first repeat began, on the clock of the measurement.
-        windows: the windows kept, in order.
+        windows: the windows kept, in order. Where the host launches every kernel, windows that
+            were disturbed from end to end are not kept.
+        undisturbed_s: device time of the steps that nothing disturbed
+            (:mod:`calibrate.undisturbed`); None in older logs.
     """
 
     point: Point
@@ -115,6 +121,7 @@ class Measurement:
     steady: bool
     started_s: float
     windows: tuple[WindowFigures, ...]
+    undisturbed_s: Estimate | None = None
 
 
 def measure(
@@ -202,11 +209,15 @@ Z_95 = 1.96
 
 @dataclass(frozen=True)
 class _Repeat:
-    """One window. ``means`` and ``errors`` are of (step s, GEMM s, SM MHz, energy J)."""
+    """One window. ``means`` and ``errors`` are of (step s, GEMM s, SM MHz, energy J).
+
+    ``undisturbed`` is mean and error of the steps that nothing disturbed, in s.
+    """
 
     window: Window
     means: FloatArray
     errors: FloatArray
+    undisturbed: Estimate
     steps: int
     steady: bool
 
@@ -226,6 +237,7 @@ def _measure(
     plan: MeasurePlan,
 ) -> Measurement:
     started_s = clock.now_s()
+    launched = point.engine is Engine.EAGER
     run(1)
     round_s = _round_s(run, PILOT_STEPS)
     repeats: list[_Repeat] = []
@@ -234,17 +246,25 @@ def _measure(
         steps = max(math.ceil((settle_s + plan.window_s) / round_s), MIN_STEPS)
         repeat, round_s = _repeat(run, sampler, clock, steps, settle_s, plan.window_s)
         repeats.append(repeat)
-        if not repeat.steady:
+        # No settling ends what a host scatters.
+        if not repeat.steady and not launched:
             settle_s = min(2 * settle_s, LONGEST_SETTLE_S)
-        kept = [r for r in repeats if r.steady]
-        if len(kept) >= plan.min_repeats and _half_width(kept) <= plan.precision:
+        kept = _kept(repeats, launched)
+        if len(kept) >= plan.min_repeats and _half_width(kept, launched) <= plan.precision:
             break
         tired = clock.now_s() - started_s > plan.patience_s
         if tired and len(repeats) >= plan.min_repeats:
             break
-    steady = any(repeat.steady for repeat in repeats)
-    kept = [repeat for repeat in repeats if repeat.steady or not steady]
+    kept = _kept(repeats, launched) or repeats
     return _report(kept, gpu, point, gemms_per_step, requested_sm_mhz, started_s)
+
+
+def _kept(repeats: list[_Repeat], launched: bool) -> list[_Repeat]:
+    """Return the windows that tell of the step: the steady ones, or those with quick steps."""
+    if not launched:
+        return [repeat for repeat in repeats if repeat.steady]
+    quickest_s = min(repeat.undisturbed.value for repeat in repeats)
+    return [r for r in repeats if r.undisturbed.value <= (1 + BAND) * quickest_s]
 
 
 def _round_s(run: _Run, steps: int) -> float:
@@ -281,7 +301,11 @@ def _repeat(
     columns = np.concatenate([inside, energy_j], axis=1)
     errors = _batch_errors(columns)
     errors[3] = np.hypot(errors[3], columns[:, 3].mean() * window.power_se_w / window.power_w)
-    repeat = _Repeat(window, columns.mean(axis=0), errors, len(inside), level_s is not None)
+    own = inside[undisturbed(inside[:, 0]), :1]
+    own_error_s = _batch_errors(own)[0] if len(own) > 1 else errors[0]
+    own_s = Estimate(float(own.mean()), float(own_error_s))
+    steady = level_s is not None
+    repeat = _Repeat(window, columns.mean(axis=0), errors, own_s, len(inside), steady)
     return repeat, lasted_s / steps
 
 
@@ -313,9 +337,17 @@ def _power(repeats: list[_Repeat]) -> Estimate:
     return _estimate([w.power_w for w in windows], [w.power_se_w for w in windows])
 
 
-def _half_width(repeats: list[_Repeat]) -> float:
-    """Return the largest relative half-width of the 95% intervals of step time and power."""
-    figures = (_column(repeats, 0), _power(repeats))
+def _undisturbed(repeats: list[_Repeat]) -> Estimate:
+    own = [repeat.undisturbed for repeat in repeats]
+    return _estimate([each.value for each in own], [each.error for each in own])
+
+
+def _half_width(repeats: list[_Repeat], launched: bool) -> float:
+    """Return the largest relative half-width of the 95% intervals of step time and power.
+
+    Power beside a host that comes and goes does so too, and follows from the energy balance.
+    """
+    figures = [_undisturbed(repeats)] if launched else [_column(repeats, 0), _power(repeats)]
     return max(Z_95 * figure.error / figure.value for figure in figures)
 
 
@@ -360,6 +392,7 @@ def _report(
         steady=all(repeat.steady for repeat in repeats),
         started_s=started_s,
         windows=tuple(_figures(repeat) for repeat in repeats),
+        undisturbed_s=_undisturbed(repeats),
     )
 
 
@@ -372,4 +405,5 @@ def _figures(repeat: _Repeat) -> WindowFigures:
         power_error_w=window.power_se_w,
         temperature_c=window.temperature_c,
         steps=repeat.steps,
+        undisturbed_s=repeat.undisturbed.value,
     )

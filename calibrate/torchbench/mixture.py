@@ -28,9 +28,9 @@ SPIN_SHARE = 0.005
 """Largest share of a mixture's time that reading the clock may take: it belongs to neither steps
 nor GEMMs, and the energy balance leaves it out."""
 
-_MARKS = 6
-"""In a round: before GEMMs, after them, after the spin that follows, before the step, after it,
-after the spin that follows it. Where no clock is read, nothing spins between the marks."""
+_MARKS = 8
+"""In a round: before GEMMs, after them, after each of two spins that follow, before the step, after
+it, after each of two spins that follow it. Where no clock is read, nothing spins between the marks."""
 
 _LEAD_S = 0.25
 _LEAD_ROUNDS = (3, 64)
@@ -76,26 +76,28 @@ def run_mixture(
     ``gemms`` may be None where there are none to run. Clocks of the steps between two readings are
     interpolated; on the CPU they are NaN. Where the host launches the step kernel by kernel
     (``launched``), it waits until the GEMMs are done: launched while they ran, the step would no
-    longer wait for its launches.
+    longer wait for its launches. There a spin goes before each one that is timed, whose launch the
+    GPU would otherwise wait for.
     """
     gpu = device.type != "cpu"
     overhead_s = spin_overhead_s(device) if gpu else math.nan
     waits = launched and gemms_per_step > 0
-    rounds = _rounds(step, gemms, 1, gemms_per_step, device, lambda _: False, waits, 1)
+    guards = int(launched)
+    rounds = _rounds(step, gemms, 1, gemms_per_step, device, lambda _: False, waits, guards, 1)
     lead = int(np.clip(math.ceil(_LEAD_S / float(rounds.sum())), *_LEAD_ROUNDS))
-    spins_s = 2 * _SPIN_S if gpu else 0.0
+    spins_s = 2 * (1 + guards) * _SPIN_S if gpu else 0.0
     every = max(math.ceil(spins_s / (SPIN_SHARE * float(rounds.sum()))), 1)
 
     def reads_clock(number: int) -> bool:
         return gpu and (number % every == 0 or number == steps - 1)
 
-    rounds = _rounds(step, gemms, steps, gemms_per_step, device, reads_clock, waits, lead)
+    rounds = _rounds(step, gemms, steps, gemms_per_step, device, reads_clock, waits, guards, lead)
     read = np.array([reads_clock(number) for number in range(steps)])
     return MixedTimes(
-        step_time_s=rounds[:, 3],
+        step_time_s=rounds[:, 4],
         gemm_time_s=rounds[:, 0] if gemms_per_step else np.zeros(steps),
-        sm_mhz_before=_clock_mhz(rounds[:, 1], read, overhead_s),
-        sm_mhz_after=_clock_mhz(rounds[:, 4], read, overhead_s),
+        sm_mhz_before=_clock_mhz(rounds[:, 2], read, overhead_s),
+        sm_mhz_after=_clock_mhz(rounds[:, 6], read, overhead_s),
     )
 
 
@@ -111,26 +113,31 @@ def _rounds(
     device: Device,
     reads_clock: Callable[[int], bool],
     waits: bool,
+    guards: int,
     lead: int,
 ) -> FloatArray:
-    """Return the spans between the marks of each round in s, shape (count, 5)."""
+    """Return the spans between the marks of each round in s, shape (count, 7)."""
     watch = stopwatch(device, lead=_MARKS * lead)
+
+    def read_clock(number: int) -> None:
+        """Spin between two marks, after ``guards`` spins."""
+        for spins in (guards, 1):
+            for _ in range(spins if reads_clock(number) else 0):
+                spin()
+            watch.mark()
+
     for number in range(count):
         watch.mark()
         if gemms is not None:
             gemms.launch(gemms_per_step)
         watch.mark()
-        if reads_clock(number):
-            spin()
-        watch.mark()
+        read_clock(number)
         if waits:
             watch.wait()
         watch.mark()
         step()
         watch.mark()
-        if reads_clock(number):
-            spin()
-        watch.mark()
+        read_clock(number)
     spans_s = np.append(watch.spans_s(), 0.0)  # the last round has no next one
     return spans_s.reshape(count, _MARKS)[:, : _MARKS - 1]
 

@@ -93,10 +93,14 @@ def test_reading_the_clock_takes_little_of_the_time(play, gemms):
 
 
 LAUNCHES_S = 20e-3
+LAUNCH_S = 20e-6
 
 
 class Launching(Played):
-    """A host that takes :data:`LAUNCHES_S` to launch a step kernel by kernel, and runs ahead."""
+    """A host that takes :data:`LAUNCHES_S` to launch a step kernel by kernel, and runs ahead.
+
+    A spin, one kernel, takes it :data:`LAUNCH_S`.
+    """
 
     def __init__(self):
         super().__init__(0.0)
@@ -105,6 +109,11 @@ class Launching(Played):
     def step(self):
         self.host_s += LAUNCHES_S
         self.now_s = max(self.now_s + STEP_S, self.host_s)
+
+    def sleep(self, cycles):
+        self.host_s += LAUNCH_S
+        self.now_s = max(self.now_s, self.host_s)
+        super().sleep(cycles)
 
     def stopwatch(self, device, lead):
         watch = super().stopwatch(device, lead)
@@ -128,10 +137,21 @@ def test_a_step_that_waits_for_its_launches_does_so_behind_gemms_too(monkeypatch
     monkeypatch.setattr(spin, "stopwatch", played.stopwatch)
     mixed = run_mixture(played.step, played, 20, gemms, GPU, launched=True)
     np.testing.assert_allclose(mixed.step_time_s, LAUNCHES_S, rtol=0.02)
-    np.testing.assert_allclose(mixed.sm_mhz_before, 1980, rtol=1e-3)
     if gemms:
         ahead = run_mixture(played.step, played, 20, gemms, GPU, launched=False)
         assert np.all(ahead.step_time_s[2:] < LAUNCHES_S / 2)
+
+
+@pytest.mark.parametrize("gemms", [0, 50])
+def test_the_launch_of_a_spin_is_not_taken_for_a_slow_clock(monkeypatch, gemms):
+    """A GPU that waits for its host waits for the launch of a spin too, unless another goes first."""
+    played = Launching()
+    monkeypatch.setattr(torch.cuda, "_sleep", played.sleep)
+    monkeypatch.setattr(mixture, "stopwatch", played.stopwatch)
+    monkeypatch.setattr(spin, "stopwatch", played.stopwatch)
+    mixed = run_mixture(played.step, played, 20, gemms, GPU, launched=True)
+    for mhz in (mixed.sm_mhz_before, mixed.sm_mhz_after):
+        np.testing.assert_allclose(mhz, 1980, rtol=1e-3)
 
 
 def test_slow_rounds_read_the_clock_around_every_step(play):
