@@ -7,7 +7,7 @@ them (versions, attention kernels) for the provenance.
 import gc
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ import transformers
 
 from calibrate.bench import Engine, MixedTimes, OutOfMemory, Point, StepTimes
 from calibrate.torchbench.attention import choose_kernel
+from calibrate.torchbench.cores import on_quick_core
 from calibrate.torchbench.device import free_bytes, is_out_of_memory
 from calibrate.torchbench.geometries import geometry_of
 from calibrate.torchbench.memory import step_bytes, weight_bytes
@@ -84,7 +85,8 @@ class TorchBench:
 
     def run(self, steps: int) -> StepTimes:
         """Run ``steps`` steps back to back; block until they are done."""
-        return self._run(self._prepared(), steps, self._lead)
+        with self._launching():
+            return self._run(self._prepared(), steps, self._lead)
 
     def run_mixed(self, steps: int, gemms_per_step: int) -> MixedTimes:
         """Run ``gemms_per_step`` 8192-cube bf16 products before each of ``steps`` steps.
@@ -93,10 +95,9 @@ class TorchBench:
             OutOfMemory: the operands of the products do not fit beside the point.
         """
         gemms = self._operands() if gemms_per_step else None
-        launched = self._point is not None and self._point.engine is Engine.EAGER
-        with torch.inference_mode(), uncollected():
+        with torch.inference_mode(), uncollected(), self._launching():
             return run_mixture(
-                self._prepared(), gemms, steps, gemms_per_step, self._device, launched
+                self._prepared(), gemms, steps, gemms_per_step, self._device, self._launched
             )
 
     def release(self) -> None:
@@ -187,6 +188,14 @@ class TorchBench:
         if self._step is None:
             raise RuntimeError("run before prepare")
         return self._step
+
+    @property
+    def _launched(self) -> bool:
+        return self._point is not None and self._point.engine is Engine.EAGER
+
+    def _launching(self) -> AbstractContextManager[None]:
+        """Return what to run steps in: on a quick core where they wait for their launches."""
+        return on_quick_core() if self._launched and self._device.type != "cpu" else nullcontext()
 
     def _run(self, step: Step, steps: int, lead: int) -> StepTimes:
         watch = stopwatch(self._device, lead)
