@@ -11,7 +11,7 @@ import numpy as np
 
 from calibrate.measurements import Measurements, Study
 from model.calibration import SCHEMA, SCHEMA_VERSION, Calibration
-from model.choice import Choice, fitted
+from model.choice import fitted
 from model.curves import Curves, Domain, Points
 from model.fitted import FittedForm
 from model.fitting import Series, fit_best
@@ -19,7 +19,6 @@ from model.forms import POWER_FORMS, TIME_FORMS
 from model.geometry import GEOMETRIES, Geometry
 from model.power_choice import choose_power, with_activity, with_time_errors
 from model.provenance import Kind, Origin
-from model.shape import Inputs
 from model.structured import Block, Rows
 from model.time_choice import choose_time, device_rates, is_hosted
 from model.work import Array, Phase, Work
@@ -247,37 +246,16 @@ def _fit_together(together: Sequence[StepSeries], study: Study) -> tuple[_Forms,
         power = with_time_errors(choose_power(rows, reference_mhz), of_blocks)
     except BadTable as error:
         return {}, [*left_out, (", ".join(one.name for one in timed), str(error))]
-    power = _as_predicted(power, of_blocks)
     return {one.key: (times[one.key], fitted(power, i)) for i, one in enumerate(timed)}, left_out
-
-
-def _as_predicted(power: Choice, times: Sequence[FittedForm]) -> Choice:
-    """Return ``power`` with the residuals of predictions, which know no step's measured time."""
-    rows = with_activity(replace(power.solution.rows, pace=None), [time.activity for time in times])
-    return replace(power, solution=replace(power.solution, rows=rows))
 
 
 def metered(members: Sequence[StepSeries], times: Sequence[FittedForm], study: Study) -> Rows:
     """Stack the rows of ``members`` that tell power, with what kept the GPU busy meanwhile.
 
-    Fitted ``times``, one of each member, say what was busy for how long. Where the host sets the
-    pace, a step took what it took, not what hosts take on average: there the measured time says
-    how long everything else was.
+    Fitted ``times``, one of each member, say what that was.
     """
-    told = [one.rows.rows(np.isfinite(one.rows.power_w)) for one in members]
-    rows = replace(
-        stacked(members, "power_w", "power_error"),
-        believed=study.believed,
-        pace=np.concatenate([_pace(*each) for each in zip(members, told, times, strict=True)]),
-    )
+    rows = replace(stacked(members, "power_w", "power_error"), believed=study.believed)
     return with_activity(rows, [time.activity for time in times])
-
-
-def _pace(one: StepSeries, rows: Measurements, time: FittedForm) -> Array:
-    if not is_hosted(one.engine):
-        return np.ones(len(rows))
-    clock = rows.sm_mhz / time.reference_mhz
-    return time.value(Inputs(clock, rows.work(one.phase), one.phase, time.constants)) / rows.time_s
 
 
 def stacked(members: Sequence[StepSeries], target: str, error: str) -> Rows:

@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 import scipy
 
+from calibrate.hosted import told
 from calibrate.log import Log, Measured
 
 
@@ -70,7 +71,7 @@ class Response:
 def clock_readings(logs: Sequence[Log]) -> tuple[ClockReading, ...]:
     """Compare both clocks by engine, phase and kind: free, capped or steered."""
     found: dict[tuple[str, str, str], list[float]] = {}
-    for record in (record for log in logs for record in log.measured):
+    for record in (record for log in logs for record in told(log)):
         measured, point = record.measurement, record.cell.point
         middle = (measured.sm_mhz_min + measured.sm_mhz_max) / 2
         key = (point.engine.value, point.phase.value, _kind(record))
@@ -85,7 +86,7 @@ def repeats(logs: Sequence[Log]) -> tuple[Repeats, ...]:
     """Compare untouched steps that were measured more than once, by engine, phase and machine."""
     taken: dict[object, list[tuple[str, Measured]]] = {}
     for log in logs:
-        for record in log.measured:
+        for record in told(log):
             if _kind(record) in (_FREE, _CAPPED):
                 taken.setdefault(record.cell.point, []).append((log.header.gpu.uuid, record))
     pairs: dict[tuple[str, str, str], list[tuple[float, float, float]]] = {}
@@ -108,7 +109,7 @@ def responses(logs: Sequence[Log]) -> tuple[Response, ...]:
     """
     kinds: dict[object, list[Measured]] = {}
     for log in logs:
-        for record in log.measured:
+        for record in told(log):
             kinds.setdefault((log.header.gpu.uuid, record.cell.point), []).append(record)
     steered: dict[tuple[str, str, int], list[list[Measured]]] = {}
     for found in kinds.values():

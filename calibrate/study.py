@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.bench import Engine
 from calibrate.gpu import Kind as GpuKind
 from calibrate.heat import Leakage, leakage
+from calibrate.hosted import disturbances, is_launched, told
 from calibrate.log import BadLog, Header, Log, Measured, read_log
 from calibrate.measure import Z_95, Measurement
 from calibrate.measurements import Measurements, Study
@@ -41,6 +41,11 @@ def study_of_logs(paths: Sequence[Path]) -> Study:
         if not log.measured:
             raise BadLog(
                 f"{path}: holds no measured point yet; run the same command again to resume"
+            )
+        if not told(log):
+            raise BadLog(
+                f"{path}: holds only eager points of an older phasewatt, without times of "
+                "undisturbed steps; expected some: run its command again with another --log"
             )
         if _kind_of_gpu(log.header) != _kind_of_gpu(first):
             found, expected = (
@@ -80,14 +85,14 @@ def study_of(*logs: Log) -> Study:
 
 
 def _by_machine(logs: Sequence[Log]) -> list[tuple[Measured, ...]]:
-    """Return the records of each GPU that the logs are of.
+    """Return the records of each GPU that the logs are of, as nothing disturbed their hosts.
 
     What a GEMM draws at a clock is a GPU's own: two of a kind differ by percents, which the energy
     balance of a step beside five times its time in GEMMs would show six times as large.
     """
     machines: dict[str, tuple[Measured, ...]] = {}
     for log in logs:
-        machines[log.header.gpu.uuid] = (*machines.get(log.header.gpu.uuid, ()), *log.measured)
+        machines[log.header.gpu.uuid] = (*machines.get(log.header.gpu.uuid, ()), *told(log))
     return list(machines.values())
 
 
@@ -118,7 +123,7 @@ def powers_of(records: tuple[Measured, ...], warmth: Leakage, limit_w: float) ->
 
 
 def _is_balanced(record: Measured) -> bool:
-    return record.cell.gemm_ratio == 0 or record.cell.point.engine is not Engine.EAGER
+    return record.cell.gemm_ratio == 0 or not is_launched(record)
 
 
 def _columns(records: tuple[Measured, ...], powers: StepPowers) -> Measurements:
@@ -292,7 +297,8 @@ def _notes(logs: Sequence[Log], records: Sequence[Measured], powers: StepPowers)
     sources = {m.energy_source for m in found}
     if len(sources) > 1 or any(source != "energy counter" for source in sources):
         notes.append(f"energy comes from {' and '.join(sorted(sources))}")
-    unsteady = sum(not m.steady for m in found)
+    notes += _hosted_notes(logs)
+    unsteady = sum(not r.measurement.steady for r in records if not is_launched(r))
     if unsteady:
         notes.append(f"{unsteady} of {len(found)} points never became steady")
     precision = logs[0].header.sweep.precision
@@ -313,6 +319,26 @@ def _notes(logs: Sequence[Log], records: Sequence[Measured], powers: StepPowers)
     if too_large:
         notes.append(f"{too_large} points did not fit into the GPU's memory")
     return tuple(notes)
+
+
+def _hosted_notes(logs: Sequence[Log]) -> list[str]:
+    """Return what must be known of steps that the host launches."""
+    notes = []
+    found = disturbances(logs)
+    if found:
+        longer = np.average([one.median for one in found], weights=[one.points for one in found])
+        notes.append(
+            "eager: times and powers are of steps that nothing disturbed on their host; with those "
+            f"that something did, steps took {longer:.0%} longer at the middle point, "
+            f"{max(one.largest for one in found):.0%} at most"
+        )
+    untold = sum(len(log.measured) - len(told(log)) for log in logs)
+    if untold:
+        notes.append(
+            f"{untold} eager points are left out, which do not tell undisturbed steps: those of "
+            "older logs, and those that took longer than a larger step"
+        )
+    return notes
 
 
 def _array(values: Sequence[float]) -> Array:

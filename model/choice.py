@@ -246,14 +246,13 @@ def _shows_split(solution: Solution) -> bool:
 
     Memory that was only ever busy at one clock fits either: then all that is not the board's goes
     by the clock, as in every public series of decode (least energy lies below the highest clock).
-    Steps whose host set the pace say nothing here: how busy memory was is less sure than its clock.
     """
     rows = solution.rows
     if "memory_static_w" not in solution.structure.form.names:
         return True
     assert rows.activity is not None
     leads = rows.activity.memory > _LEAD * rows.activity.compute
-    led = rows.rows(leads if rows.pace is None else leads & (rows.pace == 1))
+    led = rows.rows(leads)
     return led.block.size > 0 and led.clock_span > _SPLIT_SPAN
 
 

@@ -82,8 +82,6 @@ def with_activity(rows: Rows, of_blocks: Sequence[Callable[[Work], Activity]]) -
         mine = rows.block == block
         activity = activity_of(rows.work.at(mine))
         memory[mine], compute[mine] = activity.memory, activity.compute
-    if rows.pace is not None:
-        memory, compute = memory * rows.pace, compute * rows.pace
     return replace(rows, activity=Activity(memory, compute))
 
 

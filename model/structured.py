@@ -67,8 +67,6 @@ class Rows:
         activity: what keeps the GPU busy, for power.
         believed: what other measurements of the GPU tell of coefficients, by name: means and
             standard deviations.
-        pace: fitted over measured time of each step, by which a fast host kept the GPU busier than
-            fitted times say; None where fitted times are taken as they are.
     """
 
     blocks: tuple[Block, ...]
@@ -79,7 +77,6 @@ class Rows:
     error: Array
     activity: Activity | None = None
     believed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    pace: Array | None = None
 
     @property
     def configuration(self) -> NDArray[np.int64]:
@@ -125,7 +122,6 @@ class Rows:
             target=self.target[chosen],
             error=self.error[chosen],
             activity=activity,
-            pace=None if self.pace is None else self.pace[chosen],
         )
 
 

@@ -89,8 +89,10 @@ def _by_streams(rows: Rows, reference_mhz: float, streams: bool) -> Field:
     field = Field(rows, reference_mhz)
     hosted = all(is_hosted(block.engine) for block in rows.blocks)
     launches = tuple(one for one in Launch if not (hosted and one is Launch.CLOCKED))
+    # A cache that grows by copying is read, written and read again: weights are read once.
+    one_bandwidth = (False,) if hosted else (False, True)
     for sharing in (Sharing.ALL, Sharing.PHASE, Sharing.MODEL):
-        best = _best_terms(field, sharing, launches, streams)
+        best = _best_terms(field, sharing, launches, one_bandwidth, streams)
         if best is None:
             continue
         # What becomes of launches is the engine's: a finer sharing does not change it.
@@ -102,7 +104,11 @@ def _by_streams(rows: Rows, reference_mhz: float, streams: bool) -> Field:
 
 
 def _best_terms(
-    field: Field, sharing: Sharing, launches: Sequence[Launch], streams: bool
+    field: Field,
+    sharing: Sharing,
+    launches: Sequence[Launch],
+    one_bandwidth: Sequence[bool],
+    streams: bool,
 ) -> Roofline | None:
     """Return the terms that lead when added one at a time, with launches chosen before and after.
 
@@ -112,7 +118,7 @@ def _best_terms(
     def plain(extras: frozenset[Extra]) -> list[Roofline]:
         return [
             Roofline(launch, one, True, extras, streams)
-            for launch, one in product(launches, (False, True))
+            for launch, one in product(launches, one_bandwidth)
         ]
 
     best = field.best(plain(frozenset()), sharing)

@@ -30,7 +30,7 @@ nor GEMMs, and the energy balance leaves it out."""
 
 _MARKS = 8
 """In a round: before GEMMs, after them, after each of two spins that follow, before the step, after
-it, after each of two spins that follow it. Where no clock is read, nothing spins between the marks."""
+it, after each of two spins that follow it. Where no clock is read, nothing spins between marks."""
 
 _LEAD_S = 0.25
 _LEAD_ROUNDS = (3, 64)

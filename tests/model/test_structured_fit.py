@@ -251,22 +251,6 @@ def test_memory_that_was_seen_at_one_clock_only_draws_by_the_clock(static_w):
     assert found["memory_static_w"] == pytest.approx(static_w, abs=30)
 
 
-def test_a_host_that_was_slow_is_not_taken_for_a_gpu_that_draws_less():
-    rng = np.random.default_rng(0)
-    timed = generated(steps(blocks()), SERIAL, 0.0, rng)
-    pace = np.exp(0.5 * rng.standard_normal(timed.target.size))
-    time = fit_structure(Structure(SERIAL, Sharing.ALL), timed, REFERENCE_MHZ)
-    seen = [lambda work, i=i: time.activity(i, work) for i in range(len(timed.blocks))]
-    busy = with_activity(replace(timed, pace=pace), seen)
-    rows = generated(busy, ACTIVITY_FORMS[0], NOISE, rng)
-    structure = Structure(ACTIVITY_FORMS[0], Sharing.ALL)
-    truth = coefficients(ACTIVITY_FORMS[0])
-    kept = fit_structure(structure, with_activity(replace(rows, pace=pace), seen), REFERENCE_MHZ)
-    lost = fit_structure(structure, with_activity(rows, seen), REFERENCE_MHZ)
-    assert np.all(np.abs(kept.coefficients(0) / truth - 1) < 0.1)
-    assert np.any(np.abs(lost.coefficients(0) / truth - 1) > 0.3)
-
-
 def test_hosts_hide_what_another_engine_shows_of_the_gpu():
     rows = generated(steps(blocks()), SERIAL, NOISE, np.random.default_rng(0))
     told = device_rates(fit_structure(Structure(SERIAL, Sharing.ALL), rows, REFERENCE_MHZ))

@@ -144,7 +144,7 @@ def test_a_step_that_waits_for_its_launches_does_so_behind_gemms_too(monkeypatch
 
 @pytest.mark.parametrize("gemms", [0, 50])
 def test_the_launch_of_a_spin_is_not_taken_for_a_slow_clock(monkeypatch, gemms):
-    """A GPU that waits for its host waits for the launch of a spin too, unless another goes first."""
+    """A GPU that waits for its host waits for a spin's launch too, unless another goes first."""
     played = Launching()
     monkeypatch.setattr(torch.cuda, "_sleep", played.sleep)
     monkeypatch.setattr(mixture, "stopwatch", played.stopwatch)

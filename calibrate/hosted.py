@@ -1,0 +1,118 @@
+"""What points whose steps the host launches tell of the step itself, whatever disturbed the host.
+
+In: a log. Out: its measured points; those of ``eager`` with the time of undisturbed steps and the
+power without the waiting of the others, as if nothing had disturbed any.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from calibrate.log import Log, Measured
+from calibrate.measure import Estimate, Measurement, WindowFigures
+from calibrate.undisturbed import BAND, without_waiting
+from model.time_choice import is_hosted
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """How much longer steps took on one machine than those that nothing disturbed.
+
+    ``median`` and ``largest`` are of mean over undisturbed time, less one, over ``points`` points.
+    """
+
+    machine: str
+    points: int
+    median: float
+    largest: float
+
+
+def told(log: Log) -> tuple[Measured, ...]:
+    """Return the measured points of ``log`` that tell of their step, as they are without waiting.
+
+    Points of ``eager`` are left out that tell nothing of undisturbed steps: those of older logs,
+    and those that took longer than a larger step did, whose host was disturbed from end to end.
+    """
+    idle_w = float(np.mean([idle.window.power_w for idle in log.idle])) if log.idle else np.nan
+    found = []
+    for record in log.measured:
+        if not is_launched(record):
+            found.append(record)
+        elif record.measurement.undisturbed_s is not None and np.isfinite(idle_w):
+            found.append(replace(record, measurement=_alone(record.measurement, idle_w)))
+    return tuple(record for record in found if not _is_outdone(record, found))
+
+
+def is_launched(record: Measured) -> bool:
+    """Return whether the host launched every kernel of the point's steps."""
+    return is_hosted(record.cell.point.engine)
+
+
+def disturbances(logs: Sequence[Log]) -> tuple[Disturbance, ...]:
+    """Return how much longer launched steps took than undisturbed ones, by machine."""
+    longer: dict[str, list[float]] = {}
+    for log in logs:
+        for measured in (r.measurement for r in log.measured if is_launched(r)):
+            if measured.undisturbed_s is not None:
+                ratio = measured.time_s.value / measured.undisturbed_s.value
+                longer.setdefault(log.header.gpu.uuid[:12], []).append(ratio - 1)
+    return tuple(
+        Disturbance(machine, len(found), float(np.median(found)), max(found))
+        for machine, found in longer.items()
+    )
+
+
+def _is_outdone(record: Measured, others: Sequence[Measured]) -> bool:
+    """Return whether a larger step at the same clock took clearly less time."""
+    cell, time_s = record.cell, record.measurement.time_s.value
+    return is_launched(record) and any(
+        _like(other) == _like(record)
+        and other.cell.point.batch >= cell.point.batch
+        and other.cell.point.prompt_tokens >= cell.point.prompt_tokens
+        and other.cell.point.context_tokens >= cell.point.context_tokens
+        and time_s > (1 + BAND) * other.measurement.time_s.value
+        for other in others
+    )
+
+
+def _like(record: Measured) -> object:
+    """Return what steps have in common that the larger of takes the longer time."""
+    sizeless = replace(record.cell.point, batch=0, prompt_tokens=0, context_tokens=0)
+    return replace(record.cell, point=sizeless)
+
+
+def _alone(measured: Measurement, idle_w: float) -> Measurement:
+    """Return ``measured`` as if every step of it had been an undisturbed one.
+
+    Beside GEMMs the power stays the mixture's.
+    """
+    time_s = measured.undisturbed_s
+    assert time_s is not None
+    windows = tuple(_window_alone(window, idle_w) for window in measured.windows)
+    measured = replace(measured, time_s=time_s, windows=windows)
+    if measured.gemms_per_step:
+        return measured
+    count = len(windows)
+    power_w = np.array([window.power_w for window in windows])
+    error_w = float(np.linalg.norm([window.power_error_w for window in windows])) / count
+    if count > 1:
+        error_w = max(error_w, float(power_w.std(ddof=1)) / count**0.5)
+    power = Estimate(float(power_w.mean()), error_w)
+    energy_j = time_s.value * power.value
+    relative = np.hypot(time_s.error / time_s.value, power.error / power.value)
+    energy = Estimate(energy_j, energy_j * float(relative))
+    return replace(measured, power_w=power, energy_j=energy)
+
+
+def _window_alone(window: WindowFigures, idle_w: float) -> WindowFigures:
+    assert window.undisturbed_s is not None
+    time_s, own_s = np.array(window.time_s), np.array(window.undisturbed_s)
+    power_w, error_w = without_waiting(time_s, own_s, np.array(window.power_w), idle_w)
+    longer = window.time_s / window.undisturbed_s
+    return replace(
+        window,
+        time_s=window.undisturbed_s,
+        power_w=float(power_w),
+        power_error_w=float(np.hypot(longer * window.power_error_w, error_w)),
+    )
