@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.check import Clock, Goal, Misses, bias, mape
+from calibrate.hosted import Disturbance
 from calibrate.readings import ClockReading, Repeats, Response
 from model.calibration import Calibration
 from model.work import Array
@@ -101,7 +102,10 @@ def print_misses(
 
 
 def describe_readings(
-    clocks: Sequence[ClockReading], again: Sequence[Repeats], answers: Sequence[Response]
+    clocks: Sequence[ClockReading],
+    again: Sequence[Repeats],
+    answers: Sequence[Response],
+    disturbed: Sequence[Disturbance],
 ) -> dict[str, Any]:
     """Return what logs say of their readings as a document of plain values."""
     return {
@@ -109,6 +113,7 @@ def describe_readings(
         "clocks": [asdict(one) for one in clocks],
         "repeats": [asdict(one) for one in again],
         "responses": [asdict(one) for one in answers],
+        "disturbances": [asdict(one) for one in disturbed],
     }
 
 
@@ -117,8 +122,12 @@ def print_readings(
     clocks: Sequence[ClockReading],
     again: Sequence[Repeats],
     answers: Sequence[Response],
+    disturbed: Sequence[Disturbance],
 ) -> None:
-    """Print both clocks of a step, how steps differ that were read twice, and what clocks did."""
+    """Print both clocks of a step, how steps differ that were read twice, and what clocks did.
+
+    Last comes how much longer steps took whose host was disturbed.
+    """
     console.print("clock read on the device over the middle of NVML's, less one", style="bold")
     table = _plain("engine", "phase", "clock")
     for name in ("points", "mean", "lowest", "highest"):
@@ -132,6 +141,9 @@ def print_readings(
     if answers:
         console.print()
         _print_responses(console, answers)
+    if disturbed:
+        console.print()
+        _print_disturbances(console, disturbed)
 
 
 def _print_repeats(console: Console, again: Sequence[Repeats]) -> None:
@@ -169,6 +181,28 @@ def _print_responses(console: Console, answers: Sequence[Response]) -> None:
         )
     console.print(table)
     console.print("within kinds of step, each on one machine")
+
+
+def _print_disturbances(console: Console, disturbed: Sequence[Disturbance]) -> None:
+    console.print("steps that the host launches, and what disturbed it", style="bold")
+    table = _plain("machine")
+    for name in ("points", "longer", "mean\nmoves", "own\nmoves", "idle\nW", "waiting\nW"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in disturbed:
+        table.add_row(
+            one.machine,
+            str(one.points),
+            f"{one.longer[0]:.0%}, {one.longer[1]:.0%}",
+            *(_percent(share) for share in one.moved),
+            f"{one.idle_w:.0f}",
+            f"{one.waiting_w:.0f}",
+        )
+    console.print(table)
+    console.print(
+        "longer: mean over undisturbed time, less one: middle point, worst; moves: between windows "
+        "of a disturbed point, mean and undisturbed time; waiting: power while the GPU waited for "
+        "its host"
+    )
 
 
 _COLUMNS = (
@@ -250,4 +284,4 @@ def _plain(*names: str) -> Table:
 
 
 def _percent(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.1%}"
+    return "-" if value is None or np.isnan(value) else f"{value:{sign}.1%}"

@@ -19,13 +19,23 @@ from model.time_choice import is_hosted
 class Disturbance:
     """How much longer steps took on one machine than those that nothing disturbed.
 
-    ``median`` and ``largest`` are of mean over undisturbed time, less one, over ``points`` points.
+    Attributes:
+        machine: the GPU, by the first characters of its UUID.
+        points: points whose steps the host launched.
+        longer: mean over undisturbed time, less one: of the middle point and of the most disturbed.
+        moved: how far mean times, and undisturbed ones, moved between windows of a point: medians
+            over the points that were disturbed; NaN where none was.
+        idle_w: power of the board with a model loaded and nothing to do.
+        waiting_w: power while it waited for its host: energy that steps of one window took more
+            than those of another, over the time that they were longer; NaN where nothing tells.
     """
 
     machine: str
     points: int
-    median: float
-    largest: float
+    longer: tuple[float, float]
+    moved: tuple[float, float]
+    idle_w: float
+    waiting_w: float
 
 
 def told(log: Log) -> tuple[Measured, ...]:
@@ -50,17 +60,50 @@ def is_launched(record: Measured) -> bool:
 
 
 def disturbances(logs: Sequence[Log]) -> tuple[Disturbance, ...]:
-    """Return how much longer launched steps took than undisturbed ones, by machine."""
-    longer: dict[str, list[float]] = {}
+    """Return how launched steps were disturbed on each machine, where logs tell it."""
+    found: dict[str, list[Measurement]] = {}
+    idle_w: dict[str, list[float]] = {}
     for log in logs:
-        for measured in (r.measurement for r in log.measured if is_launched(r)):
+        machine = log.header.gpu.uuid[:12]
+        idle_w.setdefault(machine, []).extend(idle.window.power_w for idle in log.idle)
+        launched = [record.measurement for record in log.measured if is_launched(record)]
+        for measured in launched:
             if measured.undisturbed_s is not None:
-                ratio = measured.time_s.value / measured.undisturbed_s.value
-                longer.setdefault(log.header.gpu.uuid[:12], []).append(ratio - 1)
+                found.setdefault(machine, []).append(measured)
     return tuple(
-        Disturbance(machine, len(found), float(np.median(found)), max(found))
-        for machine, found in longer.items()
+        _disturbance(machine, measured, float(np.mean(idle_w[machine] or [np.nan])))
+        for machine, measured in found.items()
     )
+
+
+def _disturbance(machine: str, found: Sequence[Measurement], idle_w: float) -> Disturbance:
+    longer, moved = [], []
+    energy_waiting, waiting = 0.0, 0.0
+    for measured in found:
+        columns = [(w.time_s, w.undisturbed_s, w.power_w) for w in measured.windows]
+        time_s, own_s, power_w = np.array(columns, dtype=np.float64).T
+        longer.append(float(time_s.mean() / own_s.mean()) - 1)
+        if longer[-1] > _DISTURBED and len(columns) > 1:
+            moved.append((float(np.ptp(time_s) / time_s.min()), float(np.ptp(own_s) / own_s.min())))
+        if measured.gemms_per_step == 0:
+            # Large steps take more energy and scatter more: each point weighs by its own.
+            energy_j = time_s * power_w / np.mean(time_s * power_w)
+            waited_s = (time_s - own_s) / np.mean(time_s * power_w)
+            energy_waiting += float(np.sum((waited_s - waited_s.mean()) * energy_j))
+            waiting += float(np.sum((waited_s - waited_s.mean()) ** 2))
+    middle = np.median(moved, axis=0) if moved else np.full(2, np.nan)
+    return Disturbance(
+        machine,
+        len(found),
+        (float(np.median(longer)), max(longer)),
+        (float(middle[0]), float(middle[1])),
+        idle_w,
+        energy_waiting / waiting if waiting else np.nan,
+    )
+
+
+_DISTURBED = 0.01
+"""Steps of a point that took longer by less were not disturbed: its scatter is the GPU's own."""
 
 
 def _is_outdone(record: Measured, others: Sequence[Measured]) -> bool:

@@ -326,11 +326,10 @@ def _hosted_notes(logs: Sequence[Log]) -> list[str]:
     notes = []
     found = disturbances(logs)
     if found:
-        longer = np.average([one.median for one in found], weights=[one.points for one in found])
+        longer = ", ".join(f"{one.longer[0]:.0%} on {one.machine}" for one in found)
         notes.append(
-            "eager: times and powers are of steps that nothing disturbed on their host; with those "
-            f"that something did, steps took {longer:.0%} longer at the middle point, "
-            f"{max(one.largest for one in found):.0%} at most"
+            "eager: times and powers are of steps that nothing disturbed on their host; with the "
+            f"others, steps of the middle point took longer by {longer}"
         )
     untold = sum(len(log.measured) - len(told(log)) for log in logs)
     if untold:

@@ -13,21 +13,21 @@ from model.work import Array
 QUICK = 0.1
 """Share of the steps that are quicker than the time from which disturbance is told.
 
-On virtual machines with an H100 (November 2026) eager steps came in two kinds, 1.6 to 1.8 times as
-long as each other, while their thread's CPU time was their wall time: something else ran on the
-sibling of their core. Spells lasted 0.05 to 2 s; the quick tenth moved by 2% from window to window
-where means moved by 40%."""
+On virtual machines with an H100 or H200 (November 2026) eager steps came in two kinds, one half as
+long again as the other, in spells of tenths of a second to seconds. The thread's CPU time was its
+wall time: it was never put aside, its core was slow, as where something else runs on the sibling.
+Undisturbed times move little from window to window where means do (`calibrate check --readings`).
+"""
 
 BAND = 0.1
 """Steps that take longer than the quick ones by more than this share were disturbed.
 
 Clocks that a power limit moves scatter steps by less."""
 
-WAITING_ERROR_W = 10.0
+WAITING_ERROR_W = 15.0
 """Standard error of what a board draws while it waits for its host, told by its idle power.
 
-Between two windows of a point on two H100 and two H200 the energy of a step grew by 124 to 147 W
-times the time that it was longer; idle, with a model loaded, the same boards drew 121 to 133 W."""
+Three boards drew 122 to 140 W while they waited and 120 to 128 W idle (docs/accuracy.md)."""
 
 
 def undisturbed(time_s: Array) -> NDArray[np.bool_]:

@@ -47,11 +47,12 @@ def command(
     study = study_of_logs(logs)
     missed = check(loaded, study)
     if readings:
+        from calibrate.hosted import disturbances
         from calibrate.log import read_log
         from calibrate.readings import clock_readings, repeats, responses
 
         read = [read_log(path) for path in logs]
-        found = clock_readings(read), repeats(read), responses(read)
+        found = clock_readings(read), repeats(read), responses(read), disturbances(read)
         if as_json:
             print_json(report.describe_readings(*found))
         else:

@@ -22,8 +22,8 @@ from phasewatt.errors import BadCalibration
 SHIPPED = Path(__file__).parents[2] / "model" / "shipped"
 OTHERS = Path(__file__).parent / "h100"
 CAMPAIGNS = {
-    "h100": "observe observe2 steer 3b repeat1 repeat2 eager2 eager-steer",
-    "h200": "observe 1b steer eager 14b steer2 observe2 eager2 eager-steer",
+    "h100": "observe observe2 steer 3b repeat1 repeat2 eager3 eager4 eager-steer2",
+    "h200": "observe 1b steer 14b steer2 observe2 eager3",
 }
 LOGS = {
     gpu: [SHIPPED / "logs" / f"{gpu}-{name}.jsonl.gz" for name in names.split()]
