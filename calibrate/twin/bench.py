@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.bench import MixedTimes, OutOfMemory, Point, StepTimes
+from calibrate.bench import Engine, MixedTimes, OutOfMemory, Point, StepTimes
 from calibrate.twin.device import COUNTER_PERIOD_S, TwinGpu
 from calibrate.twin.truth import GEMM, Mixture, StepCost
 
@@ -26,6 +26,7 @@ class TwinBench:
         self._cost = cost
         self._rng = rng
         self._step: StepCost | None = None
+        self._disturbed = False
 
     def renew(self, rng: np.random.Generator) -> None:
         """Go on with another source of chance."""
@@ -85,12 +86,35 @@ class TwinBench:
                     other_s[batch] = sum(each_s[1:]) * self._noise(count, truth.step_noise)
                 sm_mhz[batch] = clock_mhz
                 self._gpu.clock.sleep_s(float(step_s[batch].sum() + other_s[batch].sum()))
+                waiting_s = self._waiting_s(float(step_s[batch].sum()))
+                if waiting_s:
+                    with self._gpu.working(_WAITING):
+                        self._gpu.clock.sleep_s(count * waiting_s)
+                    step_s[batch] += waiting_s
                 done += count
         return step_s, other_s, sm_mhz
+
+    def _waiting_s(self, lasted_s: float) -> float:
+        """Return by how much each step that the host launches is longer, after so many seconds."""
+        step, share = self._prepared(), self._gpu.faults.disturbed_share
+        if step.engine is not Engine.EAGER or not share:
+            return 0.0
+        if self._rng.random() > np.exp(-lasted_s / SPELL_S):
+            self._disturbed = bool(self._rng.random() < share)
+        return DISTURBED_SLOWER * self._gpu.truth.launch_time_s(step) * self._disturbed
 
     def _noise(self, count: int, relative: float) -> FloatArray:
         return np.exp(relative * self._rng.standard_normal(count))
 
+
+SPELL_S = 0.3
+DISTURBED_SLOWER = 0.7
+"""How long a host stays as it is on average, and by which share it is slower while disturbed; of
+the size that virtual machines with an H100 showed."""
+
+_WAITING: Mixture = [(StepCost(0.0, 0.0, 0.0, 1, Engine.EAGER), 1.0)]
+"""A GPU that waits for its host: nothing but launches, which keep neither memory nor products
+busy."""
 
 CLOCK_READ_NOISE = 0.002
 """Relative scatter of one reading of the clock by a spinning kernel (invented)."""

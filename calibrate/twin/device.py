@@ -51,6 +51,7 @@ class Faults:
         lost_at_s: from this moment on every call fails as on a GPU that fell off the bus.
         sampler_dies_at_s: from this moment on the sampler is dead.
         other_pids: other processes that use the GPU.
+        disturbed_share: share of the time in which something slows the host that launches steps.
     """
 
     lock_ignored: bool = False
@@ -60,6 +61,7 @@ class Faults:
     lost_at_s: float = math.inf
     sampler_dies_at_s: float = math.inf
     other_pids: tuple[int, ...] = ()
+    disturbed_share: float = 0.0
 
 
 class TwinGpu:
@@ -189,11 +191,11 @@ class TwinGpu:
     def working(self, mixture: Mixture) -> Iterator[None]:
         """Keep the twin busy with ``mixture`` while time passes inside the block."""
         self._check_alive()
-        self._load = mixture
+        before, self._load = self._load, mixture
         try:
             yield
         finally:
-            self._load = None
+            self._load = before
 
     def settled_sm_mhz(self) -> float:
         """Return the SM clock that holds now under what runs."""
