@@ -150,7 +150,7 @@ def _found(curves: Curves, gpu: Gpu, pairs: Array) -> tuple[NDArray[np.str_], Ar
     work, top_mhz = make(pairs[:, 0], pairs[:, 1]), curves.domain.sm_mhz[1]
     try:
         held_mhz = gpu.settle(top_mhz, curves, work)
-        return regimes(curves, gpu, work, top_mhz), elasticity(curves, work, held_mhz)
+        return regimes(curves, gpu, work, np.inf), elasticity(curves, work, held_mhz)
     except OutOfRange:
         if len(pairs) == 1:
             return np.array([NOWHERE]), np.array([np.nan])

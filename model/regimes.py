@@ -57,7 +57,9 @@ def elasticity(curves: Curves, work: Work, sm_mhz: ArrayLike) -> Array:
 def regimes(curves: Curves, gpu: Gpu, work: Work, requested_mhz: ArrayLike) -> NDArray[np.str_]:
     """Return the :class:`Regime` of each step when ``requested_mhz`` is asked for, shape (n,).
 
-    Where no lock is asked for (inf), the highest calibrated clock counts as asked for.
+    Where no lock is asked for (inf), the highest calibrated clock counts as asked for. A step that
+    holds it is power-capped all the same where it would draw more than the limit at the GPU's
+    highest clock: of such steps none was seen there.
 
     Forms that do not know launches leave launch-bound steps among the memory-bound: their time
     does not move with the clock either.
@@ -66,13 +68,17 @@ def regimes(curves: Curves, gpu: Gpu, work: Work, requested_mhz: ArrayLike) -> N
         OutOfRange: the clock that would hold lies outside the calibrated domain.
     """
     asked, _ = np.broadcast_arrays(np.asarray(requested_mhz, np.float64), np.empty(work.shape))
-    asked = np.where(np.isinf(asked), curves.domain.sm_mhz[1], asked)
+    free = np.isinf(asked)
+    asked = np.where(free, curves.domain.sm_mhz[1], asked)
     held = np.broadcast_to(gpu.settle(asked, curves, work), work.shape)
     moves = elasticity(curves, work, held)
     found = np.full(work.shape, str(Regime.MIXED), dtype=_NAMES)
     found[moves < MEMORY_BELOW] = Regime.MEMORY_BOUND
     found[moves > COMPUTE_ABOVE] = Regime.COMPUTE_BOUND
-    found[held < np.minimum(asked, curves.domain.sm_mhz[1]) - _TOLERANCE_MHZ] = Regime.POWER_CAPPED
+    capped = held < np.minimum(asked, curves.domain.sm_mhz[1]) - _TOLERANCE_MHZ
+    if gpu.sm_mhz_max is not None and gpu.sm_mhz_max > curves.domain.sm_mhz[1]:
+        capped |= free & (curves.power_of(work)(gpu.sm_mhz_max) > gpu.limit_w(curves))
+    found[capped] = Regime.POWER_CAPPED
     parts = curves.parts(work, held)
     if parts is not None:
         whole_s = curves.time_s(work, held) / curves.time.scale

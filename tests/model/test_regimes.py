@@ -109,6 +109,16 @@ def test_a_load_that_the_cap_slows_is_power_capped_and_one_below_it_is_not():
     assert regimes(curves, GPU, work, float(held[0]) - 20)[0] != Regime.POWER_CAPPED
 
 
+def test_a_load_that_no_clock_was_seen_above_is_capped_where_the_highest_would_draw_too_much():
+    whole = structured(Phase.PREFILL)
+    large, small = Work.prefill([8.0], [4096.0]), Work.prefill([1.0], [16.0])
+    held = GPU.settle(REFERENCE_MHZ, whole, large)
+    seen = replace(whole, domain=replace(DOMAIN, sm_mhz=(300.0, float(held[0]) - 20)))
+    for work, expected in ((large, True), (small, False)):
+        assert (regimes(seen, GPU, work, np.inf)[0] == Regime.POWER_CAPPED) == expected
+        assert regimes(seen, GPU, work, 1000.0)[0] != Regime.POWER_CAPPED
+
+
 def test_the_untouched_gpu_is_not_capped_merely_because_no_lock_was_asked():
     curves = structured(Phase.DECODE)
     work = Work.decode([1.0], [512.0])
