@@ -18,8 +18,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed  ## Set up on a fresh machine, then replay the shipped trace; OUT=DIR
-	$(BIN)/simulate --trace azure-conv-2023 --policy phase-aware --policy min-edp \
-	  --policy min-energy --output $(OUT)
+	$(BIN)/simulate --trace azure-conv-2023 --policy phase-aware --policy fixed:1545 \
+	  --policy fixed:1755 --output $(OUT)
 
 test: $(VENV)/.installed-dev  ## Set up on a fresh machine, then run the test suite
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/torchbench \

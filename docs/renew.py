@@ -19,8 +19,8 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"<!-- output of: (?P<command>.+?) -->\n```text\n(?P<text>.*?)```", re.DOTALL)
 
 PICTURES = {
-    "energy-latency.png": "simulate --trace azure-conv-2023 --policy phase-aware --policy min-edp "
-    "--policy min-energy --output out",
+    "energy-latency.png": "simulate --trace azure-conv-2023 --policy phase-aware "
+    "--policy fixed:1545 --policy fixed:1755 --output out",
     "sweep.png": "simulate sweep --trace azure-conv-2023 --limit 5000 --output out",
     "reproduction.png": "simulate reproduce 2501.08219 --output out",
     "phase-aware-under-batching.png": f"python {ROOT / 'docs' / 'phase_aware.py'}",
