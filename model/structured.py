@@ -93,11 +93,20 @@ class Rows:
     @property
     def clock_span(self) -> float:
         """Highest over lowest clock of the kind of step that was seen over the widest range."""
+        return float(np.max(self._clock_spans()))
+
+    @property
+    def kind_moved(self) -> NDArray[np.bool_]:
+        """Whether the kind of each step ran at two clocks, shape (n,)."""
+        return np.asarray(self._clock_spans()[self.configuration] > ONE_CLOCK)
+
+    def _clock_spans(self) -> Array:
+        """Return highest over lowest clock of each kind of step."""
         kind = self.configuration
         low, high = np.full(int(kind.max()) + 1, np.inf), np.zeros(int(kind.max()) + 1)
         np.minimum.at(low, kind, self.sm_mhz)
         np.maximum.at(high, kind, self.sm_mhz)
-        return float(np.max(high / low))
+        return np.asarray(high / low)
 
     def inputs(self, reference_mhz: float) -> Inputs:
         """Return the steps as a form's inputs, with the constants of each step's block."""
