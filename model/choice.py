@@ -22,7 +22,11 @@ FOLDS = 5
 """Configurations are held out in so many parts in turn, and so are clocks."""
 
 SIMPLER_WITHIN = 1.05
-"""A structure with fewer numbers is kept when its hold-out error is within 5% of the best."""
+"""A structure with fewer numbers is kept when its hold-out error is within 5% of the best.
+
+So is one that errs more by no more than a standard error of the difference (Breiman and others,
+Classification and Regression Trees, 1984): so many points cannot tell the two.
+"""
 
 _BEYOND_DOUBT = 2.0
 """Coefficients are the engine's until finer ones predict better by this many standard errors of
@@ -198,7 +202,13 @@ class Field:
     def _simplest(self, tried: Sequence[_Tried], typical: float) -> _Tried:
         """Return the simplest of those whose error is close to the least."""
         scores = [self._score(held, typical) for _, held in tried]
-        close = [i for i, score in enumerate(scores) if score <= SIMPLER_WITHIN * min(scores)]
+        best = int(np.argmin(scores))
+        close = [
+            i
+            for i, score in enumerate(scores)
+            if score <= SIMPLER_WITHIN * scores[best]
+            or score - scores[best] <= self._doubt(tried[i][1], tried[best][1], typical)
+        ]
         return tried[min(close, key=lambda i: (tried[i][0].size, scores[i]))]
 
     def _doubt(self, errors: Array, best: Array, typical: float) -> float:

@@ -12,6 +12,7 @@ from twin_studies import lock_study
 from calibrate.check import Clock, check, check_held_out, goals, mape
 from calibrate.cli import main
 from calibrate.fit import fit_study
+from calibrate.hosted import told
 from calibrate.log import read_log
 from calibrate.readings import clock_readings, repeats, responses
 from calibrate.refit import held_out, refitted
@@ -130,13 +131,12 @@ def test_curves_of_the_clock_alone_cannot_leave_steps_out(twin):
 
 @pytest.mark.parametrize("gpu", ["h100", "h200"])
 def test_shipped_calibrations_reach_these_goals(shipped, gpu):
-    """Those that they miss stand in docs/accuracy.md: a host's pace is told by wide intervals."""
     found = check_held_out(*shipped[gpu])
     reached = goals(found)
     assert len(reached) == 6
-    assert all(goal.met for goal in reached if goal.engine == "cuda-graph")
+    assert all(goal.met for goal in reached)
     hosted = found.rows(found.engine == "eager")
-    assert hosted.time_inside.mean() > 0.9
+    assert hosted.time_inside.mean() > 0.85
     assert hosted.power_inside[np.isfinite(hosted.power)].mean() > 0.8
 
 
@@ -170,7 +170,7 @@ def test_two_machines_agree_on_captured_steps():
     assert sum(one.pairs for one in found if one.machines == "different") > 30
     assert all(one.time[1] < 0.02 for one in found)
     clocks = clock_readings(logs)
-    assert sum(one.points for one in clocks) == sum(len(log.measured) for log in logs)
+    assert sum(one.points for one in clocks) == sum(len(told(log)) for log in logs) > 200
     assert all(one.low <= one.mean <= one.high for one in clocks)
 
 

@@ -64,8 +64,8 @@ def test_shipped_calibrations_are_read_by_name_and_say_where_they_come_from(name
         assert calibration.gpu.origins[figure].source
     for curves in calibration.curves:
         assert curves.origin.source
-        # Hosts scatter eager steps: docs/accuracy.md says by how much.
-        limit = 0.35 if curves.engine == "eager" else 0.08
+        # Of eager steps few points of a phase are told; docs/accuracy.md says how far they miss.
+        limit = 0.15 if curves.engine == "eager" else 0.08
         assert curves.time.errors.holdout_mape < limit
         assert curves.power.errors.holdout_mape < limit
 
