@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import structured
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from slow_engine import serve_slowly
 
@@ -199,6 +199,19 @@ def both(
     )
 
 
+def tied(engines, arrivals):
+    """Whether two replicas do something at one moment, other than to take what arrives."""
+    moments = [np.setdiff1d([entry[1] for entry in each.diary], arrivals) for each in engines]
+    return bool(np.any(np.diff(np.sort(np.concatenate(moments))) < EXACT))
+
+
+def assert_agreement(run, calibration, governor):
+    replayed, slow = both(run, calibration, governor)
+    # Where replicas share a limit, nobody promises which of two asks first at one moment.
+    assume(not (getattr(governor, "coupled", False) and tied(slow[1], run[0])))
+    assert_the_same(replayed, slow, run[3])
+
+
 def assert_the_same(replayed, slow, limits, prefilled=False):
     requests, engines, end = slow
     nan = float("nan")
@@ -253,13 +266,13 @@ def assert_the_same(replayed, slow, limits, prefilled=False):
 @settings(max_examples=60, deadline=None)
 @given(runs(), st.sampled_from(GOVERNORS))
 def test_agreement_where_phases_share_coefficients(run, governor):
-    assert_the_same(*both(run, SHARED, governor), run[3])
+    assert_agreement(run, SHARED, governor)
 
 
 @settings(max_examples=40, deadline=None)
 @given(runs(), st.sampled_from(GOVERNORS))
 def test_agreement_where_each_phase_has_its_own(run, governor):
-    assert_the_same(*both(run, APART, governor), run[3])
+    assert_agreement(run, APART, governor)
 
 
 @settings(max_examples=40, deadline=None)
@@ -281,9 +294,9 @@ def test_governors_are_shown_what_is_the_case(run, seed, cached, prioritised):
     priority = rng.integers(-2, 3, arrivals.size) if prioritised else None
     run = arrivals, prompts, outputs + 2, limits, fleet
     governor = Curious()
-    both(run, SHARED, governor, first_tokens, priority, priced_apart=False)
+    replayed, _ = both(run, SHARED, governor, first_tokens, priority, priced_apart=False)
     slow, fast = governor.crews
-    assert any(pilot.shown for pilot in fast)
+    assert any(pilot.shown for pilot in fast) == (not replayed.rejected.all())
     for looked, saw in zip(fast, slow, strict=True):
         for made_steps, shown in looked.shown.items():
             steps, *figures = shown
