@@ -15,7 +15,7 @@ from structured_rows import (
 )
 
 from model.activity import ACTIVITY_FORMS
-from model.choice import fitted
+from model.choice import FOLDS, Field, fitted, holdout
 from model.power_choice import choose_power, with_activity, with_time_errors
 from model.roofline import ROOFLINES, Extra, Launch, Roofline
 from model.structured import Sharing, Structure, fit_structure
@@ -258,6 +258,47 @@ def test_hosts_hide_what_another_engine_shows_of_the_gpu():
         mean, sd = told[name]
         assert mean == pytest.approx(TRUTH[name], rel=0.05)
         assert sd > 0.04 * mean
+
+
+def test_a_cache_that_is_copied_has_a_bandwidth_of_its_own():
+    """Even where rows cannot tell it from that of weights, as in captured graphs they need not."""
+    shared = ROOFLINES[Roofline(one_bandwidth=True)]
+    for engine in ("eager", "cuda-graph"):
+        rows = generated(steps(blocks(engine=engine)), shared, NOISE, np.random.default_rng(0))
+        names = choose_time(rows, REFERENCE_MHZ).solution.structure.form.names
+        assert ("kv_bytes_per_s" in names) == (engine == "eager")
+
+
+def test_clocks_are_held_out_of_kinds_of_step_that_ran_at_several():
+    """Where each kind ran at one, to hold low clocks out is to hold heavy steps out."""
+    every = generated(steps(blocks()), SERIAL, NOISE, np.random.default_rng(0))
+    clock_of = CLOCKS[every.configuration % len(CLOCKS)]
+    alone = every.rows(every.sm_mhz == clock_of)
+    assert not alone.kind_moved.any()
+    for rows in (alone, every):
+        assert np.array_equal(rows.kind_moved, np.full(rows.target.size, rows is every))
+        solution = fit_structure(Structure(SERIAL, Sharing.ALL), rows, REFERENCE_MHZ)
+        expected = np.zeros(rows.target.size)
+        for part in range(FOLDS):
+            held = rows.configuration % FOLDS == part
+            expected[held] = np.abs(np.expm1(solution.without(held)))
+        assert np.allclose(holdout(solution), expected) == (rows is alone)
+
+
+def test_a_term_must_lower_the_error_beyond_doubt():
+    """It does so by 7% in few noisy rows, which is less than the difference is sure to."""
+    terms = Roofline(extras=frozenset({Extra.ATTENTION}))
+    form = ROOFLINES[terms]
+    rows = generated(steps(blocks()), form, 0.002, np.random.default_rng(0))
+    noisy = generated(steps(blocks()), form, 0.1, np.random.default_rng(6))
+    few = noisy.rows(noisy.sm_mhz == CLOCKS[-1])
+    chosen = []
+    for given in (rows, few):
+        field = Field(given, REFERENCE_MHZ)
+        for candidate in (SERIAL, form):
+            field.attempt(Structure(candidate, Sharing.ALL))
+        chosen.append(field.choice("time").solution.structure.form)
+    assert chosen == [form, SERIAL]
 
 
 def test_too_few_kinds_of_step_are_one_line():
