@@ -193,9 +193,8 @@ def _print_disturbances(console: Console, disturbed: Sequence[Disturbance]) -> N
             one.machine,
             str(one.points),
             f"{one.longer[0]:.0%}, {one.longer[1]:.0%}",
-            *(_percent(share) for share in one.moved),
-            f"{one.idle_w:.0f}",
-            f"{one.waiting_w:.0f}",
+            *(_percent(share) for share in one.moved or (None, None)),
+            *("-" if watts is None else f"{watts:.0f}" for watts in (one.idle_w, one.waiting_w)),
         )
     console.print(table)
     console.print(
@@ -284,4 +283,4 @@ def _plain(*names: str) -> Table:
 
 
 def _percent(value: float | None, sign: str = "") -> str:
-    return "-" if value is None or np.isnan(value) else f"{value:{sign}.1%}"
+    return "-" if value is None else f"{value:{sign}.1%}"

@@ -24,18 +24,18 @@ class Disturbance:
         points: points whose steps the host launched.
         longer: mean over undisturbed time, less one: of the middle point and of the most disturbed.
         moved: how far mean times, and undisturbed ones, moved between windows of a point: medians
-            over the points that were disturbed; NaN where none was.
+            over the points that were disturbed; None where none was.
         idle_w: power of the board with a model loaded and nothing to do.
         waiting_w: power while it waited for its host: energy that steps of one window took more
-            than those of another, over the time that they were longer; NaN where nothing tells.
+            than those of another, over the time that they were longer; None where nothing tells.
     """
 
     machine: str
     points: int
     longer: tuple[float, float]
-    moved: tuple[float, float]
-    idle_w: float
-    waiting_w: float
+    moved: tuple[float, float] | None
+    idle_w: float | None
+    waiting_w: float | None
 
 
 def told(log: Log) -> tuple[Measured, ...]:
@@ -71,12 +71,14 @@ def disturbances(logs: Sequence[Log]) -> tuple[Disturbance, ...]:
             if measured.undisturbed_s is not None:
                 found.setdefault(machine, []).append(measured)
     return tuple(
-        _disturbance(machine, measured, float(np.mean(idle_w[machine] or [np.nan])))
+        _disturbance(
+            machine, measured, float(np.mean(idle_w[machine])) if idle_w[machine] else None
+        )
         for machine, measured in found.items()
     )
 
 
-def _disturbance(machine: str, found: Sequence[Measurement], idle_w: float) -> Disturbance:
+def _disturbance(machine: str, found: Sequence[Measurement], idle_w: float | None) -> Disturbance:
     longer, moved = [], []
     energy_waiting, waiting = 0.0, 0.0
     for measured in found:
@@ -91,14 +93,14 @@ def _disturbance(machine: str, found: Sequence[Measurement], idle_w: float) -> D
             waited_s = (time_s - own_s) / np.mean(time_s * power_w)
             energy_waiting += float(np.sum((waited_s - waited_s.mean()) * energy_j))
             waiting += float(np.sum((waited_s - waited_s.mean()) ** 2))
-    middle = np.median(moved, axis=0) if moved else np.full(2, np.nan)
+    middle = np.median(moved, axis=0) if moved else None
     return Disturbance(
         machine,
         len(found),
         (float(np.median(longer)), max(longer)),
-        (float(middle[0]), float(middle[1])),
+        None if middle is None else (float(middle[0]), float(middle[1])),
         idle_w,
-        energy_waiting / waiting if waiting else np.nan,
+        energy_waiting / waiting if waiting else None,
     )
 
 

@@ -12,7 +12,7 @@ from twins import DECODE, cost, quiet, twin
 
 from calibrate.bench import Engine
 from calibrate.hosted import disturbances, told
-from calibrate.log import BadLog, read_log
+from calibrate.log import BadLog, Measured, read_log
 from calibrate.measure import MeasurePlan, measure
 from calibrate.study import study_of, study_of_logs
 from calibrate.sweep import Strategy
@@ -106,6 +106,15 @@ def test_times_and_powers_are_those_of_undisturbed_steps(log):
     assert np.median(longer) > 1.1
 
 
+def quiet_record(record):
+    """A record whose windows nothing disturbed, if it is of a point."""
+    if not isinstance(record, Measured):
+        return record
+    found = record.measurement
+    windows = tuple(replace(w, time_s=w.undisturbed_s) for w in found.windows)
+    return replace(record, measurement=replace(found, windows=windows))
+
+
 def test_what_a_waiting_gpu_draws_is_read_from_windows_of_one_point(log):
     (found,) = disturbances([log])
     assert found.points == len(log.measured)
@@ -113,6 +122,9 @@ def test_what_a_waiting_gpu_draws_is_read_from_windows_of_one_point(log):
     assert found.moved[1] < 0.3 * found.moved[0]
     assert found.idle_w == pytest.approx(TRUTH.idle_w, rel=0.02)
     assert found.waiting_w == pytest.approx(TRUTH.static_w, rel=0.15)
+    calm = replace(log, records=tuple(quiet_record(record) for record in log.records))
+    (calmed,) = disturbances([calm])
+    assert (calmed.longer, calmed.moved, calmed.waiting_w) == ((0.0, 0.0), None, None)
     note = next(n for n in study_of(log).provenance.notes if n.startswith("eager"))
     assert "nothing disturbed" in note
     assert f"{found.longer[0]:.0%} on twin-h100" in note
