@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from calibrate.estimate import Estimate, pooled
 from calibrate.log import Log, Measured
-from calibrate.measure import Estimate, Measurement, WindowFigures
+from calibrate.measure import Measurement, WindowFigures
 from calibrate.undisturbed import BAND, without_waiting
 from model.time_choice import is_hosted
 
@@ -138,12 +139,7 @@ def _alone(measured: Measurement, idle_w: float) -> Measurement:
     measured = replace(measured, time_s=time_s, windows=windows)
     if measured.gemms_per_step:
         return measured
-    count = len(windows)
-    power_w = np.array([window.power_w for window in windows])
-    error_w = float(np.linalg.norm([window.power_error_w for window in windows])) / count
-    if count > 1:
-        error_w = max(error_w, float(power_w.std(ddof=1)) / count**0.5)
-    power = Estimate(float(power_w.mean()), error_w)
+    power = pooled([w.power_w for w in windows], [w.power_error_w for w in windows])
     energy_j = time_s.value * power.value
     relative = np.hypot(time_s.error / time_s.value, power.error / power.value)
     energy = Estimate(energy_j, energy_j * float(relative))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from calibrate.bench import Bench, Clock, Engine, Point
 from calibrate.clocks import ClockVerdict, verdict
+from calibrate.estimate import Estimate, batch_errors, pooled
 from calibrate.gpu import Gpu, Kind
 from calibrate.sampler import Sampler
 from calibrate.undisturbed import BAND, undisturbed
@@ -40,14 +41,6 @@ class MeasurePlan:
     min_repeats: int = 2
     max_repeats: int = 6
     patience_s: float = 20.0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over repeats and its standard error, in the unit of the figure."""
-
-    value: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -199,9 +192,6 @@ PILOT_S = 0.4
 fastest: too short a loop is run again from its start."""
 
 MIN_STEPS = 5
-BATCHES = 10
-"""Batches of consecutive steps whose means give the error of a mean of correlated steps."""
-
 LONGEST_SETTLE_S = 8.0
 
 Z_95 = 1.96
@@ -299,47 +289,30 @@ def _repeat(
     inside = inside if len(inside) >= 2 else rows
     energy_j = inside[:, :2].sum(axis=1, keepdims=True) * window.power_w
     columns = np.concatenate([inside, energy_j], axis=1)
-    errors = _batch_errors(columns)
+    errors = batch_errors(columns)
     errors[3] = np.hypot(errors[3], columns[:, 3].mean() * window.power_se_w / window.power_w)
     own = inside[undisturbed(inside[:, 0]), :1]
-    own_error_s = _batch_errors(own)[0] if len(own) > 1 else errors[0]
+    own_error_s = batch_errors(own)[0] if len(own) > 1 else errors[0]
     own_s = Estimate(float(own.mean()), float(own_error_s))
     steady = level_s is not None
     repeat = _Repeat(window, columns.mean(axis=0), errors, own_s, len(inside), steady)
     return repeat, lasted_s / steps
 
 
-def _batch_errors(columns: FloatArray) -> FloatArray:
-    """Return the standard error of the mean of each column of (n, m), from batch means."""
-    batches = np.array(
-        [b.mean(axis=0) for b in np.array_split(columns, min(BATCHES, len(columns)))]
-    )
-    errors: FloatArray = batches.std(axis=0, ddof=1) / np.sqrt(len(batches))
-    return errors
-
-
-def _estimate(values: list[float], errors: list[float]) -> Estimate:
-    """Return mean and error over repeats: the larger of scatter between and error within them."""
-    count = len(values)
-    between = float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
-    within = math.sqrt(sum(error**2 for error in errors)) / count
-    return Estimate(float(np.mean(values)), max(between, within))
-
-
 def _column(repeats: list[_Repeat], column: int) -> Estimate:
-    return _estimate(
+    return pooled(
         [float(r.means[column]) for r in repeats], [float(r.errors[column]) for r in repeats]
     )
 
 
 def _power(repeats: list[_Repeat]) -> Estimate:
     windows = [repeat.window for repeat in repeats]
-    return _estimate([w.power_w for w in windows], [w.power_se_w for w in windows])
+    return pooled([w.power_w for w in windows], [w.power_se_w for w in windows])
 
 
 def _undisturbed(repeats: list[_Repeat]) -> Estimate:
     own = [repeat.undisturbed for repeat in repeats]
-    return _estimate([each.value for each in own], [each.error for each in own])
+    return pooled([each.value for each in own], [each.error for each in own])
 
 
 def _half_width(repeats: list[_Repeat], launched: bool) -> float:

@@ -47,16 +47,16 @@ class Played:
         )
 
 
+def played_on(monkeypatch, played):
+    monkeypatch.setattr(torch.cuda, "_sleep", played.sleep)
+    monkeypatch.setattr(mixture, "stopwatch", played.stopwatch)
+    monkeypatch.setattr(spin, "stopwatch", played.stopwatch)
+    return played
+
+
 @pytest.fixture
 def play(monkeypatch):
-    def start(falls_mhz_per_s=0.0):
-        played = Played(falls_mhz_per_s)
-        monkeypatch.setattr(torch.cuda, "_sleep", played.sleep)
-        monkeypatch.setattr(mixture, "stopwatch", played.stopwatch)
-        monkeypatch.setattr(spin, "stopwatch", played.stopwatch)
-        return played
-
-    return start
+    return lambda falls_mhz_per_s=0.0: played_on(monkeypatch, Played(falls_mhz_per_s))
 
 
 def test_the_overhead_of_a_spin_is_found(play):
@@ -129,27 +129,24 @@ class Launching(Played):
         return SimpleNamespace(mark=mark, wait=wait, spans_s=watch.spans_s)
 
 
+@pytest.fixture
+def launching(monkeypatch):
+    return played_on(monkeypatch, Launching())
+
+
 @pytest.mark.parametrize("gemms", [0, 50])
-def test_a_step_that_waits_for_its_launches_does_so_behind_gemms_too(monkeypatch, gemms):
-    played = Launching()
-    monkeypatch.setattr(torch.cuda, "_sleep", played.sleep)
-    monkeypatch.setattr(mixture, "stopwatch", played.stopwatch)
-    monkeypatch.setattr(spin, "stopwatch", played.stopwatch)
-    mixed = run_mixture(played.step, played, 20, gemms, GPU, launched=True)
+def test_a_step_that_waits_for_its_launches_does_so_behind_gemms_too(launching, gemms):
+    mixed = run_mixture(launching.step, launching, 20, gemms, GPU, launched=True)
     np.testing.assert_allclose(mixed.step_time_s, LAUNCHES_S, rtol=0.02)
     if gemms:
-        ahead = run_mixture(played.step, played, 20, gemms, GPU, launched=False)
+        ahead = run_mixture(launching.step, launching, 20, gemms, GPU, launched=False)
         assert np.all(ahead.step_time_s[2:] < LAUNCHES_S / 2)
 
 
 @pytest.mark.parametrize("gemms", [0, 50])
-def test_the_launch_of_a_spin_is_not_taken_for_a_slow_clock(monkeypatch, gemms):
+def test_the_launch_of_a_spin_is_not_taken_for_a_slow_clock(launching, gemms):
     """A GPU that waits for its host waits for a spin's launch too, unless another goes first."""
-    played = Launching()
-    monkeypatch.setattr(torch.cuda, "_sleep", played.sleep)
-    monkeypatch.setattr(mixture, "stopwatch", played.stopwatch)
-    monkeypatch.setattr(spin, "stopwatch", played.stopwatch)
-    mixed = run_mixture(played.step, played, 20, gemms, GPU, launched=True)
+    mixed = run_mixture(launching.step, launching, 20, gemms, GPU, launched=True)
     for mhz in (mixed.sm_mhz_before, mixed.sm_mhz_after):
         np.testing.assert_allclose(mhz, 1980, rtol=1e-3)
 
